@@ -31,11 +31,6 @@ class Fold:
     batchnorm: str
     side: Literal["after", "before"] = "after"
 
-    @property
-    def site(self) -> str:
-        """The module whose output is the same before and after folding."""
-        return self.batchnorm if self.side == "after" else self.conv
-
 
 @dataclass(frozen=True)
 class Kept:

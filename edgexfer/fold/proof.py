@@ -182,5 +182,16 @@ def recorded(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Te
 
 
 def sites_of(plan: FoldPlan) -> tuple[str, ...]:
-    """The modules whose outputs folding must not change, each once, in the order of the plan."""
-    return tuple(dict.fromkeys(fold.site for fold in plan.folds))
+    """The modules whose outputs folding must not change, each once, in the order of the plan.
+
+    A layer does the work of every BatchNorm it took up at once, so its output first agrees after the last of them,
+    which is the place to look (or the layer itself, if it only took up what stands before it).
+    """
+    into = {fold.batchnorm: fold.conv for fold in plan.folds if fold.side == "before"}
+    last = {fold.conv: fold.batchnorm for fold in plan.folds if fold.side == "after"}
+    sites = []
+    for fold in plan.folds:
+        layer = into.get(fold.conv, fold.conv)  # a BatchNorm that took one up may itself have melted
+        sites.append(last.get(layer, layer))
+    passed = {fold.batchnorm for fold in plan.folds if fold.side == "after" and last[fold.conv] != fold.batchnorm}
+    return tuple(site for site in dict.fromkeys(sites) if site not in passed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from edgexfer.errors import FoldError
-from edgexfer.fold.modules import is_plain
+from edgexfer.fold.modules import is_batchnorm, is_plain
 
 METHODS = ("forward", "embed", "classify")
 
@@ -50,7 +50,9 @@ class _Tracer(fx.Tracer):
         self.traced_func_name = method
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_plain(m) or super().is_leaf_module(m, module_qualified_name)
+        if is_plain(m) or (is_batchnorm(m) and next(m.children(), None) is None):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
 
 
 def methods_of(net: nn.Module) -> tuple[str, ...]:
