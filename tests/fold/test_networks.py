@@ -12,7 +12,7 @@ from torch import nn
 from edgexfer.fold import Folded
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def models() -> Iterator[ModuleType]:
     """torchvision.models; a CPU torch beside the usual torchvision wheel lacks two operator schemas."""
     library = torch.library.Library("torchvision", "FRAGMENT")
