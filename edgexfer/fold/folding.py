@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,6 +28,25 @@ class Folded:
     proof: FoldProof
 
 
+@dataclass
+class _Seen:
+    """What the network gives on the example in its own precision and in evaluation mode.
+
+    Attributes:
+        ranks: The numbers of dimensions of what each BatchNorm gives.
+        elements: How many numbers all of them give together.
+    """
+
+    outputs: list[Tensor] = field(default_factory=list)
+    ranks: dict[str, set[int]] = field(default_factory=dict)
+    elements: int = 0
+
+    def look(self, name: str, output: Tensor) -> None:
+        """Notes one output of the BatchNorm ``name``."""
+        self.ranks.setdefault(name, set()).add(output.ndim)
+        self.elements += output.numel()
+
+
 def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     """Folds every BatchNorm of ``net`` that can be folded exactly, and proves it.
 
@@ -42,7 +61,7 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
         FoldError: The network does not run on the example, or the proof failed.
     """
     module = _copied(net)
-    plan, f32 = _planned(module, example)
+    plan, seen = _planned(module, example)
     if not plan.folds:
         return Folded(module, plan, FoldProof(0.0, (), 0))
     modes, dtypes, methods = {m: m.training for m in module.modules()}, precisions(module), methods_of(module)
@@ -50,8 +69,9 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     module.eval()
     _to_float64(module)
     images = _suited(example, module)
+    size = 8 * seen.elements // max(len(images), 1)
     try:
-        before = proof.reference(module, methods, images, proof.sites_of(plan))
+        before = proof.reference(module, methods, images, proof.sites_of(plan), size)
     except RuntimeError as error:
         kept = keep_all(module, f"the network does not run in float64, so nothing can be proven: {_short(error)}")
         return Folded(_copied(net), kept, FoldProof(0.0, (), 0))
@@ -61,7 +81,7 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     proof.check(errors, outputs)
     restore_precision(module, done, dtypes)
     with _running(module, "after folding"):
-        own = proof.end_to_end(f32, proof.run(module, methods, _suited(example, module)))
+        own = proof.end_to_end(seen.outputs, proof.run(module, methods, _suited(example, module)))
     for part in module.modules():
         part.training = modes.get(part, part.training)
     module.to(device)
@@ -70,30 +90,30 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     return Folded(module, done, FoldProof(largest, layers, len(images), own, before.layer_images))
 
 
-def _planned(module: nn.Module, example: Tensor) -> tuple[FoldPlan, list[Tensor]]:
-    """The plan, and what the network gives on the example in its own precision and evaluation mode."""
+def _planned(module: nn.Module, example: Tensor) -> tuple[FoldPlan, _Seen]:
+    """The plan, and what was seen when the network ran on the example."""
     if not any(modules.is_batchnorm(part) for part in module.modules()):
-        return FoldPlan(), []
+        return FoldPlan(), _Seen()
     try:
         traced = trace(module)
     except FoldError as error:
-        return keep_all(module, str(error)), []
+        return keep_all(module, str(error)), _Seen()
     modes = {part: part.training for part in module.modules()}
     module.eval()
-    with _running(module, "on the example"), _ranks(module) as ranks:
-        outputs = proof.run(module, methods_of(module), _suited(example, module))
+    with _running(module, "on the example"), _looking(module) as seen:
+        seen.outputs = proof.run(module, methods_of(module), _suited(example, module))
     for part, mode in modes.items():
         part.training = mode
-    return make_plan(module, traced, {name: frozenset(seen) for name, seen in ranks.items()}), outputs
+    return make_plan(module, traced, seen.ranks), seen
 
 
 @contextlib.contextmanager
-def _ranks(net: nn.Module) -> Iterator[Mapping[str, set[int]]]:
-    """The numbers of dimensions of what each BatchNorm is given while the block runs."""
-    found: dict[str, set[int]] = {}
+def _looking(net: nn.Module) -> Iterator[_Seen]:
+    """Notes what goes through each BatchNorm while the block runs."""
+    seen = _Seen()
     names = [name for name, module in net.named_modules() if modules.is_batchnorm(module)]
-    with proof.watched(net, names, lambda name, output: found.setdefault(name, set()).add(output.ndim)):
-        yield found
+    with proof.watched(net, names, seen.look):
+        yield seen
 
 
 @contextlib.contextmanager

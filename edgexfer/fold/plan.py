@@ -7,14 +7,14 @@ dropout outside training and BatchNorm layers that have melted already count as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import fx, nn
 
 from edgexfer.fold import modules
-from edgexfer.fold.trace import Trace
+from edgexfer.fold.trace import Trace, reads_shape, writes_in_place
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Planner:
 
     modules: dict[str, nn.Module]
     trace: Trace
-    ranks: Mapping[str, frozenset[int]]
+    ranks: Mapping[str, Set[int]]
     calls: dict[str, list[fx.Node]] = field(init=False)
     melted: dict[str, list[Fold]] = field(default_factory=dict)
 
@@ -157,7 +157,7 @@ class _Planner:
         """The call of the layer whose output, and nothing else's, ``call`` receives."""
         node = _source(call)
         while True:
-            others = [user for user in node.users if user is not call and not _reads_shape(user)]
+            others = [user for user in node.users if user is not call and not reads_shape(user)]
             if not self._is_layer(node) and not self._is_nothing(node):
                 raise _No(f"its input comes from {self._describe(node)}")
             if others:
@@ -168,25 +168,27 @@ class _Planner:
 
     def _layer_after(self, call: fx.Node) -> fx.Node:
         """The call of the layer that receives the output of ``call``, with nobody else receiving it."""
-        self._check_aliases(call)
         node = call
         while True:
-            users = [user for user in node.users if not _reads_shape(user)]
+            users = [user for user in node.users if not reads_shape(user)]
             if len(users) != 1:
                 shown = " and ".join(self._describe(user) for user in users[:3]) or "nothing"
                 raise _No(f"its output goes to {shown}")
             follower = users[0]
             if self._is_layer(follower) and isinstance(self.modules[str(follower.target)], _TAKES_BEFORE):
+                self._check_writes(call, follower)
                 return follower
             if not self._is_nothing(follower):
                 raise _No(f"its output goes to {self._describe(follower)}")
             node = follower
 
-    def _check_aliases(self, call: fx.Node) -> None:
-        """An identity hands on its input itself, so nobody else may write into that input."""
-        for user in _source(call).users:
-            if user is not call and not _reads_shape(user) and not self._is_layer(user):
-                raise _No(f"its input also goes to {self._describe(user)}")
+    def _check_writes(self, call: fx.Node, follower: fx.Node) -> None:
+        """An identity hands on its input itself, so nobody may write into any tensor until the layer has read it."""
+        node = call.next
+        while node is not follower:
+            if writes_in_place(node, self.modules):
+                raise _No(f"{self._describe(node)} writes in place between it and {self._describe(follower)}")
+            node = node.next
 
     def _is_layer(self, node: fx.Node) -> bool:
         """Whether ``node`` calls a layer that is still there (melted BatchNorm layers are not)."""
@@ -217,7 +219,7 @@ class _Planner:
 _TAKES_BEFORE = (*modules.CONVOLUTIONS, nn.Linear)
 
 
-def make_plan(net: nn.Module, trace: Trace, ranks: Mapping[str, frozenset[int]]) -> FoldPlan:
+def make_plan(net: nn.Module, trace: Trace, ranks: Mapping[str, Set[int]]) -> FoldPlan:
     """The plan for ``net``.
 
     Args:
@@ -239,13 +241,6 @@ def _source(call: fx.Node) -> fx.Node:
     if not isinstance(given, fx.Node):
         raise _No("its input is no tensor of the network")
     return given
-
-
-def _reads_shape(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in {"size", "dim", "ndimension", "numel"}
-    reads = {"shape", "ndim", "dtype", "device"}
-    return node.op == "call_function" and node.target is getattr and node.args[1] in reads
 
 
 def _ancestors(name: str) -> frozenset[str]:

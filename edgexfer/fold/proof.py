@@ -81,21 +81,18 @@ def run(net: nn.Module, methods: Sequence[str], images: Tensor) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
-def reference(net: nn.Module, methods: Sequence[str], images: Tensor, sites: Sequence[str]) -> Reference:
+def reference(
+    net: nn.Module, methods: Sequence[str], images: Tensor, sites: Sequence[str], image_bytes: int
+) -> Reference:
     """Runs the float64 network before it is folded.
 
-    The first picture goes alone, to see how much its activations take; then as many as ``LAYER_BYTES`` allow are run
-    with their activations kept, and all of them end to end.
+    As many pictures as ``LAYER_BYTES`` allow, at ``image_bytes`` each, are run with their activations kept, and all
+    of them end to end.
 
     Raises:
         FoldError: An output is not finite, so that it can prove nothing.
     """
-    count = len(images)
-    if count > 1:
-        with recorded(net, sites) as seen:
-            run(net, methods, images[:1])
-        size = sum(tensor.nbytes for tensors in seen.values() for tensor in tensors)
-        count = min(count, max(1, LAYER_BYTES // max(size, 1)))
+    count = min(len(images), max(1, LAYER_BYTES // max(image_bytes, 1)))
     with recorded(net, sites) as kept:
         outputs = run(net, methods, images[:count])
     if count < len(images):

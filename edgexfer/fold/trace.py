@@ -8,6 +8,7 @@ found too, since changing such a layer would change that reading.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -16,6 +17,9 @@ from edgexfer.errors import FoldError
 from edgexfer.fold.modules import is_batchnorm, is_plain
 
 METHODS = ("forward", "embed", "classify")
+_INPLACE_OPERATORS = {f"i{name}" for name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow")} | {
+    *("iand", "ior", "ixor", "ilshift", "irshift", "setitem", "__setitem__")
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,27 @@ def trace(net: nn.Module) -> Trace:
     tensors = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers(remove_duplicate=False))
     targets = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "get_attr"}
     return Trace(graphs, frozenset(id(tensors[name]) for name in targets if name in tensors))
+
+
+def reads_shape(node: fx.Node) -> bool:
+    """Whether ``node`` asks a tensor for its shape or kind only."""
+    if node.op == "call_method":
+        return node.target in {"size", "dim", "ndimension", "numel"}
+    reads = {"shape", "ndim", "dtype", "device"}
+    return node.op == "call_function" and node.target is getattr and node.args[1] in reads
+
+
+def writes_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether ``node`` may write into a tensor that is there already."""
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    if node.op not in {"call_function", "call_method"}:
+        return False
+    name = str(getattr(node.target, "__name__", node.target))
+    by_name = (name.endswith("_") and not name.endswith("__")) or name in _INPLACE_OPERATORS
+    return (
+        by_name or any(arg is True for arg in node.args) or node.kwargs.get("inplace") is True or "out" in node.kwargs
+    )
 
 
 def _graph(net: nn.Module, method: str) -> fx.Graph:

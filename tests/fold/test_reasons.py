@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -36,7 +37,7 @@ REASONS: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
     ),
     "skip connection": (
         lambda n, x: torch.cat([n.bn(y := n.conv(x)), y]),
-        "the output of 'conv' (Conv2d) also goes to a concatenation; its input also goes to a concatenation",
+        "the output of 'conv' (Conv2d) also goes to a concatenation; its output goes to a concatenation",
     ),
     "conv used twice": (
         lambda n, x: n.bn(n.conv(x)) * n.second(n.conv(x)),
@@ -215,22 +216,35 @@ def test_overflow_is_refused_and_later_ones_stay_too(randomised: Callable[[nn.Mo
     ]
 
 
-def test_inplace_write_beside_a_batchnorm_before_a_convolution(fold: Folder) -> None:
-    def run(net: Net, x: Tensor) -> Tensor:
+class Beside(nn.Module):
+    """Takes a BatchNorm of ``x``, and something else of ``x`` before the convolution reads the first."""
+
+    def __init__(self, beside: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.bn, self.conv, self.beside = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), beside
+
+    def forward(self, x: Tensor) -> Tensor:
         x = x + 0
-        y = net.bn(x)
-        x.relu_()
-        return net.conv(y) + x
-
-    net = Net(run)
-    net.conv.padding = (0, 0)
-    net.run = lambda n, x: F.pad(n.conv(_beside(n, x)), (1, 1, 1, 1))
-    (kept,) = [kept for kept in fold(net, *SHAPE).plan.kept if kept.name == "bn"]
-    assert kept.reason == "its input comes from a sum; its input also goes to the operation 'relu_'"
+        y = self.bn(x)
+        z = self.beside(x)
+        return self.conv(y) + z
 
 
-def _beside(net: Net, x: Tensor) -> Tensor:
-    x = x + 0
-    y = net.bn(x)
-    x.relu_()
-    return y
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (lambda x: x.relu_(), "the operation 'relu_'"),
+        (lambda x: F.relu(x, inplace=True), "the operation 'relu'"),
+        (lambda x: F.relu(x, True), "the operation 'relu'"),
+        (lambda x: operator.iadd(x, 1), "a sum"),
+        (nn.ReLU(inplace=True), "'beside' (ReLU)"),
+    ],
+)
+def test_writing_in_place_beside_a_batchnorm(beside: Callable[[Tensor], Tensor], name: str, fold: Folder) -> None:
+    (kept,) = fold(Beside(beside), *SHAPE).plan.kept
+    assert kept.reason == f"its input comes from a sum; {name} writes in place between it and 'conv' (Conv2d)"
+
+
+@pytest.mark.parametrize("beside", [lambda x: x + 1, lambda x: x.relu(), nn.AvgPool2d(1), nn.Identity()])
+def test_reading_beside_a_batchnorm(beside: Callable[[Tensor], Tensor], fold: Folder) -> None:
+    assert fold(Beside(beside), *SHAPE).plan.folded == 1
