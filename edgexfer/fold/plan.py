@@ -14,7 +14,7 @@ from typing import Literal
 from torch import fx, nn
 
 from edgexfer.fold import modules
-from edgexfer.fold.trace import Trace, reads_shape, writes_in_place
+from edgexfer.fold.trace import Trace, may_write, reads_shape
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ class _Planner:
         """An identity hands on its input itself, so nobody may write into any tensor until the layer has read it."""
         node = call.next
         while node is not follower:
-            if writes_in_place(node, self.modules):
-                raise _No(f"{self._describe(node)} writes in place between it and {self._describe(follower)}")
+            if may_write(node, self.modules):
+                raise _No(f"{self._describe(node)} may write in place between it and {self._describe(follower)}")
             node = node.next
 
     def _is_layer(self, node: fx.Node) -> bool:

@@ -8,6 +8,7 @@ found too, since changing such a layer would change that reading.
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,9 +18,6 @@ from edgexfer.errors import FoldError
 from edgexfer.fold.modules import is_batchnorm, is_plain
 
 METHODS = ("forward", "embed", "classify")
-_INPLACE_OPERATORS = {f"i{name}" for name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow")} | {
-    *("iand", "ior", "ixor", "ilshift", "irshift", "setitem", "__setitem__")
-}
 
 
 @dataclass(frozen=True)
@@ -84,17 +82,20 @@ def reads_shape(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target is getattr and node.args[1] in reads
 
 
-def writes_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether ``node`` may write into a tensor that is there already."""
+def may_write(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether ``node`` may write into a tensor that is there already.
+
+    The tracer sees ``x += y`` as ``x + y``, so Python's arithmetic operators may write too.
+    """
     if node.op == "call_module":
         return bool(getattr(modules[str(node.target)], "inplace", False))
     if node.op not in {"call_function", "call_method"}:
         return False
+    if node.op == "call_function" and getattr(operator, getattr(node.target, "__name__", ""), None) is node.target:
+        return node.target is not operator.getitem
     name = str(getattr(node.target, "__name__", node.target))
-    by_name = (name.endswith("_") and not name.endswith("__")) or name in _INPLACE_OPERATORS
-    return (
-        by_name or any(arg is True for arg in node.args) or node.kwargs.get("inplace") is True or "out" in node.kwargs
-    )
+    by_name = name.endswith("_") and not name.endswith("__")
+    return by_name or any(arg is True for arg in (*node.args, node.kwargs.get("inplace"))) or "out" in node.kwargs
 
 
 def _graph(net: nn.Module, method: str) -> fx.Graph:

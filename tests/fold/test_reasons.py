@@ -242,9 +242,9 @@ class Beside(nn.Module):
 )
 def test_writing_in_place_beside_a_batchnorm(beside: Callable[[Tensor], Tensor], name: str, fold: Folder) -> None:
     (kept,) = fold(Beside(beside), *SHAPE).plan.kept
-    assert kept.reason == f"its input comes from a sum; {name} writes in place between it and 'conv' (Conv2d)"
+    assert kept.reason == f"its input comes from a sum; {name} may write in place between it and 'conv' (Conv2d)"
 
 
-@pytest.mark.parametrize("beside", [lambda x: x + 1, lambda x: x.relu(), nn.AvgPool2d(1), nn.Identity()])
+@pytest.mark.parametrize("beside", [lambda x: x.relu(), lambda x: torch.add(x, 1), nn.AvgPool2d(1), nn.Identity()])
 def test_reading_beside_a_batchnorm(beside: Callable[[Tensor], Tensor], fold: Folder) -> None:
     assert fold(Beside(beside), *SHAPE).plan.folded == 1
