@@ -51,7 +51,8 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     """Folds every BatchNorm of ``net`` that can be folded exactly, and proves it.
 
     ``net`` itself is left alone. The result keeps its class and methods; folded BatchNorm layers are identities in
-    it. Call ``net.eval()`` first: a BatchNorm in training mode is kept.
+    it. Call ``net.eval()`` first: a BatchNorm in training mode is kept. Where the network's Python branches on the
+    shape of its input, folding holds for the example's shape (at any batch size).
 
     Args:
         net: The network, with ``forward(x)`` and perhaps ``embed(x)`` and ``classify(e)``.
@@ -95,7 +96,7 @@ def _planned(module: nn.Module, example: Tensor) -> tuple[FoldPlan, _Seen]:
     if not any(modules.is_batchnorm(part) for part in module.modules()):
         return FoldPlan(), _Seen()
     try:
-        traced = trace(module)
+        traced = trace(module, _suited(example, module))
     except FoldError as error:
         return keep_all(module, str(error)), _Seen()
     modes = {part: part.training for part in module.modules()}

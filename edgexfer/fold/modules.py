@@ -17,6 +17,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LINEAR_LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_COMPUTING = ("forward", "__call__", "_call_impl", "_conv_forward", "__getattr__")  # what a subclass may have changed
 
 
 def is_frozen_batchnorm(module: nn.Module) -> bool:
@@ -40,7 +41,7 @@ def is_plain(module: nn.Module) -> bool:
         return True
     kind = type(module)
     return any(
-        isinstance(module, known) and kind.forward is known.forward and kind.__call__ is nn.Module.__call__
+        isinstance(module, known) and all(getattr(kind, key, None) is getattr(known, key, None) for key in _COMPUTING)
         for known in (*LINEAR_LAYERS, *BATCHNORMS)
     )
 

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import fx, nn
 
 from edgexfer.fold import modules
+from edgexfer.fold.exported import operator_name
 from edgexfer.fold.trace import Trace, may_write, reads_shape
 
 
@@ -111,9 +112,9 @@ class _Planner:
         reason = modules.batchnorm_obstacle(self.modules[name])
         if reason is not None:
             return f"it {reason}"
-        if name not in self.calls:
-            return "the forward pass never calls it"
-        return "its parameters are read outside the layer" if self._is_read(name) else None
+        if self._is_read(name):
+            return "its parameters are read outside the layer"
+        return None if name in self.calls else "the forward pass never calls it"
 
     def _check(self, target: str, name: str, found: list[fx.Node], side: str) -> None:
         """Raises unless the layer ``target`` can take up the BatchNorm ``name`` in each of its calls."""
@@ -211,7 +212,7 @@ class _Planner:
             return "the network's own input"
         if node.op == "output":
             return "the network's output"
-        name = getattr(node.target, "__name__", str(node.target))
+        name = operator_name(node)
         kinds = {"cat": "a concatenation", "add": "a sum", "iadd": "a sum", "add_": "a sum", "mul": "a product"}
         return kinds.get(name, f"the operation {name!r}")
 

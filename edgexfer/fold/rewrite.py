@@ -38,7 +38,7 @@ def fold_in_place(net: nn.Module, plan: FoldPlan, dtypes: Mapping[str, torch.dty
         else:
             full.update(fold.conv for fold in folds)
             kept.append(Kept(name, reason))
-    return FoldPlan(tuple(done), tuple(kept))
+    return FoldPlan(tuple(sorted(done, key=plan.folds.index)), tuple(kept))
 
 
 def _fold_one(

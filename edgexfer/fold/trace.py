@@ -2,7 +2,8 @@
 
 `torch.fx` runs the network's Python with symbols, so a branch that depends on the input cannot pass unnoticed: it
 fails, and then nothing is folded. Parameters and buffers that are read by themselves (``self.conv.weight``) are
-found too, since changing such a layer would change that reading.
+found too, since changing such a layer would change that reading. A network whose Python asks for shapes goes by way of
+`torch.export` instead.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from edgexfer.errors import FoldError
+from edgexfer.fold.exported import exported_graph, operator_name
 from edgexfer.fold.modules import is_batchnorm, is_plain
 
 METHODS = ("forward", "embed", "classify")
@@ -62,22 +65,46 @@ def methods_of(net: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in METHODS if name == "forward" or _takes_one_value(getattr(net, name, None)))
 
 
-def trace(net: nn.Module) -> Trace:
+def trace(net: nn.Module, example: Tensor) -> Trace:
     """The graphs of ``net`` in its present mode.
 
     Raises:
-        FoldError: A method cannot be run with symbols; the message says which and why.
+        FoldError: A method can be run neither with symbols nor by `torch.export`; says which and why not.
     """
-    graphs = tuple(_graph(net, method) for method in methods_of(net))
+    graphs = []
+    for method in methods_of(net):
+        try:
+            graphs.append(_graph(net, method))
+        except FoldError as refused:
+            try:
+                graphs.append(exported_graph(net, method, _taken(net, method, example)))
+            except Exception:  # the network's own code runs here: anything can be raised
+                raise refused from refused.__cause__
     tensors = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers(remove_duplicate=False))
     targets = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "get_attr"}
-    return Trace(graphs, frozenset(id(tensors[name]) for name in targets if name in tensors))
+    return Trace(tuple(graphs), frozenset(id(tensors[name]) for name in targets if name in tensors))
+
+
+def _taken(net: nn.Module, method: str, example: Tensor) -> Tensor:
+    """What ``method`` takes: the pictures, or for ``classify`` what ``embed`` makes of them."""
+    if method != "classify" or "embed" not in methods_of(net):
+        return example
+    modes = {part: part.training for part in net.modules()}
+    try:
+        with torch.no_grad():
+            embedded: Tensor = net.eval().embed(example)  # type: ignore[operator]
+            return embedded
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def reads_shape(node: fx.Node) -> bool:
     """Whether ``node`` asks a tensor for its shape or kind only."""
     if node.op == "call_method":
         return node.target in {"size", "dim", "ndimension", "numel"}
+    if operator_name(node) in {"sym_size", "sym_numel", "sym_stride"}:
+        return True
     reads = {"shape", "ndim", "dtype", "device"}
     return node.op == "call_function" and node.target is getattr and node.args[1] in reads
 
@@ -91,6 +118,8 @@ def may_write(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
         return bool(getattr(modules[str(node.target)], "inplace", False))
     if node.op not in {"call_function", "call_method"}:
         return False
+    if isinstance(node.target, torch._ops.OpOverload):
+        return bool(node.target._schema.is_mutable)
     if node.op == "call_function" and getattr(operator, getattr(node.target, "__name__", ""), None) is node.target:
         return node.target is not operator.getitem
     name = str(getattr(node.target, "__name__", node.target))

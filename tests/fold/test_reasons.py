@@ -106,6 +106,11 @@ class OwnConv(nn.Conv2d):
         return super().forward(x) * 2
 
 
+class Standardised(nn.Conv2d):
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(x, weight / weight.std(), bias)
+
+
 class OwnBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).relu()
@@ -160,6 +165,7 @@ MODULES: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...], str]] =
         "'0' (ParametrizedConv2d) has parametrisations",
     ),
     "a convolution of its own": (lambda: [OwnConv(3, 4, 3), nn.BatchNorm2d(4)], SHAPE, "its input comes from"),
+    "a standardised one": (lambda: [Standardised(3, 4, 3), nn.BatchNorm2d(4)], SHAPE, "its input comes from"),
     "a batchnorm of its own": (
         lambda: [nn.Conv2d(3, 4, 3), OwnBatchNorm(4)],
         SHAPE,
