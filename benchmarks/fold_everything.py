@@ -54,8 +54,11 @@ def randomise(net: nn.Module, seed: int) -> None:
 
 def has_batchnorm(name: str, models: Any) -> bool:
     """Whether a network has any BatchNorm, found without giving it memory."""
-    with torch.device("meta"):
-        net = models.get_model(name, weights=None, **WITHOUT_AUXILIARY_HEADS.get(name, {}))
+    try:
+        with torch.device("meta"):
+            net = models.get_model(name, weights=None, **WITHOUT_AUXILIARY_HEADS.get(name, {}))
+    except NotImplementedError:  # RegNets compute their widths with tensors
+        return True
     return any(isinstance(module, _BatchNorm) for module in net.modules())
 
 

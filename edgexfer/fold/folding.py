@@ -87,7 +87,7 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
         part.training = modes.get(part, part.training)
     module.to(device)
     layers = tuple((name, errors[name]) for name in proof.sites_of(done))
-    largest = max(outputs, *errors.values())
+    largest = max([outputs, *errors.values()])
     return Folded(module, done, FoldProof(largest, layers, len(images), own, before.layer_images))
 
 

@@ -186,9 +186,19 @@ def sites_of(plan: FoldPlan) -> tuple[str, ...]:
     """
     into = {fold.batchnorm: fold.conv for fold in plan.folds if fold.side == "before"}
     last = {fold.conv: fold.batchnorm for fold in plan.folds if fold.side == "after"}
+    takers: dict[str, list[str]] = {}
+    for fold in plan.folds:
+        if fold.side == "after":
+            takers.setdefault(fold.batchnorm, []).append(fold.conv)
+
+    def final(batchnorm: str) -> bool:
+        """Whether nothing behind this BatchNorm is done by a layer before it already."""
+        return all(
+            last[layer] == batchnorm and layer not in into and final(layer) for layer in takers.get(batchnorm, ())
+        )
+
     sites = []
     for fold in plan.folds:
         layer = into.get(fold.conv, fold.conv)  # a BatchNorm that took one up may itself have melted
         sites.append(last.get(layer, layer))
-    passed = {fold.batchnorm for fold in plan.folds if fold.side == "after" and last[fold.conv] != fold.batchnorm}
-    return tuple(site for site in dict.fromkeys(sites) if site not in passed)
+    return tuple(site for site in dict.fromkeys(sites) if final(site) and site not in last)

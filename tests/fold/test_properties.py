@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -79,14 +79,32 @@ step = st.tuples(
 
 
 @given(steps=st.lists(step, min_size=1, max_size=9), seed=st.integers(0, 2**16))
+@example(  # a BatchNorm that melts into another one, which melts after that
+    steps=[
+        ("conv", 0, "none", 0, 0),
+        ("bn", 0, "none", 0, 1),
+        ("conv", 0, "none", 0, 0),
+        ("bn", 0, "none", 0, 1),
+        ("again", 0, "none", 0, 1),
+    ],
+    seed=0,
+)
+@example(  # a BatchNorm before and after one and the same layer
+    steps=[("bn", 0, "none", 0, 1), ("bn", 0, "none", 0, 1), ("conv", 0, "none", 0, 0), ("again", 0, "none", 0, 1)],
+    seed=0,
+)
+@example(  # all places of folding are passed on the way
+    steps=[("conv", 0, "none", 0, 0), ("bn", 0, "none", 0, 1), ("bn", 0, "none", 0, 1), ("again", 0, "none", 0, 1)],
+    seed=0,
+)
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_folding_proves_itself_or_refuses(steps: list[Any], seed: int) -> None:
     net = Generated(steps)
     randomise(net, seed)
     net.eval()
-    example = torch.randn(3, CHANNELS, 4, 4, generator=torch.Generator().manual_seed(seed))
+    pictures = torch.randn(3, CHANNELS, 4, 4, generator=torch.Generator().manual_seed(seed))
     state = {key: value.clone() for key, value in net.state_dict().items()}
-    folded = fold_batchnorm(net, example)
+    folded = fold_batchnorm(net, pictures)
 
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
     batchnorms = {name for name, module in net.named_modules() if isinstance(module, _BatchNorm)}
