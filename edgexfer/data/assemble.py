@@ -156,7 +156,10 @@ def _cut(
     """Which side each picture of a pool goes to."""
     digests = [p.digest for p in pool.pictures]
     labels = np.array([p.label for p in pool.pictures], dtype=np.int64)
-    groups = group_pictures(digests, pool_thumbs(pool), [p.name for p in pool.pictures], options.group_by)
+    shorter = np.array([min(p.size) for p in pool.pictures], dtype=np.int64)
+    names = [p.name for p in pool.pictures]
+    grouping = group_pictures(digests, pool_thumbs(pool), shorter, names, options.group_by)
+    groups = grouping.groups
     sides = assign_splits(
         labels, digests, groups, seed=options.seed, val_split=options.val_split, test_split=test_split
     )
@@ -165,6 +168,11 @@ def _cut(
     together = len(groups) - len(np.unique(groups))
     if together:
         said.append(f"{together} pictures are kept on the side of another one (same content, look, or group)")
+    if grouping.alike:
+        said.append(
+            "the pictures look so alike (a fixed camera?) that near-duplicates cannot be told from others; if some"
+            " belong together, say so with --group-by"
+        )
     said.extend(_label_conflicts(pool))
     missing = [classes[c] for c in range(len(classes)) if not (labels[sides == VAL] == c).any()]
     if missing:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from edgexfer.data.decode import UnusableImageError, decode, quiet
@@ -33,6 +32,7 @@ R = TypeVar("R")
 Progress = Callable[[int, int], None]
 THUMB = 16
 _VERSION = 1
+_CHUNK = 16  # small pictures cost less than handing them to a thread
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,6 @@ def thumbnail(image: Image.Image) -> bytes:
     return image.convert("L").resize((THUMB, THUMB), Image.Resampling.BOX).tobytes()
 
 
-def thumbs(entries: Iterable[Entry]) -> NDArray[np.uint8]:
-    """The looks of usable pictures, ``(N, THUMB, THUMB)``."""
-    joined = b"".join(entry.thumb for entry in entries)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, THUMB, THUMB)
-
-
 def parallel(work: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
     """``work`` on each item in threads, in order, with a bounded number of results waiting."""
     threads = min(8, os.cpu_count() or 1)
@@ -96,11 +90,19 @@ def parallel(work: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
             yield from map(work, items)
         return
     with quiet(), ThreadPoolExecutor(threads) as pool:
-        rest = iter(items)
-        waiting = [pool.submit(work, item) for item in islice(rest, 4 * threads)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting.extend(pool.submit(work, item) for item in islice(rest, 1))
+        parts = (items[a : a + _CHUNK] for a in range(0, len(items), _CHUNK))
+        waiting = deque(pool.submit(_each, work, part) for part in islice(parts, 3 * threads))
+        try:
+            while waiting:
+                yield from waiting.popleft().result()
+                waiting.extend(pool.submit(_each, work, part) for part in islice(parts, 1))
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [work(item) for item in items]
 
 
 def cache_folder() -> Path:
