@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 
 from edgexfer.errors import WeightsError
-from edgexfer.nets.darknet import load_darknet
-from edgexfer.nets.network import Network
+from edgexfer.nets.darknet import darknet_classes, load_darknet
+from edgexfer.nets.network import Network, seeded
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.runs import WEIGHTS_FILE
 
@@ -39,19 +39,15 @@ def load_weights(net: Network, path: str | Path) -> None:
         WeightsError: The file cannot be read, was made for another number of classes, or its keys or shapes differ
             from the network's: all of them are listed.
     """
-    wanted = net.num_classes
-    load_with_its_classes(net, path)
-    if net.num_classes != wanted:
-        found = net.num_classes
-        net.replace_head(wanted)
-        raise WeightsError(
-            f"{str(path)!r} holds weights for {found} classes, and this network has {wanted}; create the network with"
-            " this file as its weights, which puts a new head in place"
-        )
+    _load(net, path, any_classes=False)
 
 
 def load_with_its_classes(net: Network, path: str | Path) -> None:
     """As ``load_weights``, but gives the network the file's number of classes first."""
+    _load(net, path, any_classes=True)
+
+
+def _load(net: Network, path: str | Path, any_classes: bool) -> None:
     file = weights_file(path)
     if file.suffix == DARKNET_SUFFIX:
         if not isinstance(net, TinyDarknet):
@@ -59,11 +55,22 @@ def load_with_its_classes(net: Network, path: str | Path) -> None:
                 f"{str(file)!r} is named like a file of Darknet's, which is read for tiny-darknet only, not for"
                 f" {type(net).__name__}; pass a safetensors or PyTorch file"
             )
+        _check_count(net, darknet_classes(net, file), file, any_classes)
         load_darknet(net, file)
         return
     state = net.own_keys(read_state_dict(file))
-    net.match_head(state)
+    _check_count(net, net.file_classes(state), file, any_classes)
+    with seeded(0):  # what a fresh head draws is overwritten, and must not move the shared generator
+        net.match_head(state)
     _copy(net, state, file)
+
+
+def _check_count(net: Network, found: int | None, file: Path, any_classes: bool) -> None:
+    if not any_classes and found not in (None, net.num_classes):
+        raise WeightsError(
+            f"{str(file)!r} holds weights for {found} classes, and this network has {net.num_classes}; create the"
+            " network with this file as its weights, which puts a new head in place"
+        )
 
 
 def weights_file(path: str | Path) -> Path:
@@ -146,7 +153,10 @@ def _unwrap(value: Any, file: Path) -> dict[str, torch.Tensor]:
 def _is_plain(value: Any) -> bool:
     if not isinstance(value, torch.Tensor):
         return False
-    return value.layout == torch.strided and not value.is_quantized and not value.is_meta and not value.is_complex()
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+        return False
+    # a view that repeats a few values claims any size, and memory with it
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
