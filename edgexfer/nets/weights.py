@@ -17,6 +17,7 @@ import torch
 from edgexfer.errors import WeightsError
 from edgexfer.nets.darknet import darknet_classes, load_darknet
 from edgexfer.nets.network import Network, seeded
+from edgexfer.nets.split import SplitNetwork
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.runs import WEIGHTS_FILE
 
@@ -24,6 +25,8 @@ NESTS = ("state_dict", "model", "model_ema")
 PREFIXES = ("module.", "_orig_mod.")
 DARKNET_SUFFIX = ".weights"
 _SHOWN = 6
+# how torch's restricted unpickler says that it met more than data
+_SIGNS_OF_CODE = ("Unsupported global", "Unsupported class", "Trying to call reduce", "Trying to instantiate")
 _COUNTER = "num_batches_tracked"
 _NO_MODULE = "save the network's state_dict() with safetensors or torch.save"
 
@@ -53,7 +56,7 @@ def _load(net: Network, path: str | Path, any_classes: bool) -> None:
         if not isinstance(net, TinyDarknet):
             raise WeightsError(
                 f"{str(file)!r} is named like a file of Darknet's, which is read for tiny-darknet only, not for"
-                f" {type(net).__name__}; pass a safetensors or PyTorch file"
+                f" {_kind(net)}; pass a safetensors or PyTorch file"
             )
         _check_count(net, darknet_classes(net, file), file, any_classes)
         load_darknet(net, file)
@@ -123,7 +126,7 @@ def _read_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can raise anything
-        if "weights_only" in str(error).lower() or "Unsupported global" in str(error):
+        if any(sign in str(error) for sign in _SIGNS_OF_CODE):
             raise WeightsError(
                 f"{str(file)!r} holds more than tensors and plain values (a whole pickled network, or code), and is not"
                 f" read for safety; {_NO_MODULE}"
@@ -185,13 +188,18 @@ def _copy(net: Network, state: Mapping[str, torch.Tensor], file: Path) -> None:
         if keys
     ]
     if mistakes:
-        raise WeightsError(f"{str(file)!r} does not fit {type(net).__name__}: {'; '.join(mistakes)}")
+        raise WeightsError(f"{str(file)!r} does not fit {_kind(net)}: {'; '.join(mistakes)}")
     with torch.no_grad():
         for key, tensor in own.items():
             if key in state:
                 tensor.copy_(state[key])
             else:
                 tensor.zero_()
+
+
+def _kind(net: Network) -> str:
+    """The class that a user knows it by: the uncut network's, where it was cut."""
+    return type(net.body if isinstance(net, SplitNetwork) else net).__name__
 
 
 def _shortened(keys: Sequence[str]) -> str:

@@ -97,7 +97,9 @@ def test_every_mistake_is_listed_together(net, tmp_path):
 
 def test_hundreds_of_mistakes_are_shortened(net, tmp_path):
     torch.save(net.state_dict(), tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"\d+ missing: .* and \d+ more; \d+ unexpected: .* and \d+ more") as caught:
+    with pytest.raises(
+        WeightsError, match=r"does not fit ResNet: \d+ missing: .* and \d+ more; \d+ unexpected: .* and \d+ more"
+    ) as caught:
         nets.create("resnet18", 4, weights=tmp_path / "other.pth", input_size=(32, 32))
     assert len(str(caught.value)) < 1000
 
@@ -150,6 +152,12 @@ def test_what_are_not_weights_is_refused(tmp_path, value, message):
     torch.save(value, tmp_path / "odd.pth")
     with pytest.raises(WeightsError, match=message):
         nets.read_state_dict(tmp_path / "odd.pth")
+
+
+def test_a_file_of_text_is_not_called_dangerous(tmp_path):
+    (tmp_path / "notes.txt").write_text("these are no weights\n" * 20)
+    with pytest.raises(WeightsError, match="cannot be read as weights .*Read are safetensors and PyTorch files"):
+        nets.read_state_dict(tmp_path / "notes.txt")
 
 
 def test_a_missing_file_is_named():
