@@ -132,3 +132,21 @@ def test_looks_right_to_the_eye_of_pillow() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (73, 73, 3), dtype=np.uint8)
     got = _cropped(picture, LARGE, np.array([1.0, 0.5, 0.5, 0.5, 0.9]), False, True)
     assert np.array_equal(got, np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR)))
+
+
+def test_colour_jitter_against_its_steps_in_float64() -> None:
+    from edgexfer.data.augment import _jittered
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.2, 0.6, (5, 3, 9, 7)).astype(np.float32)
+    draws = rng.uniform(0, 1, (5, 3))
+    got = _jittered(torch.from_numpy(x.copy()), draws).numpy()
+    weights = np.array([0.299, 0.587, 0.114])
+    for one, (b, c, s), ours in zip(x.astype(np.float64), 0.6 + 0.8 * draws, got, strict=True):
+        bright = one * b
+        mean = np.tensordot(weights, bright, 1).mean()
+        contrasted = mean + (bright - mean) * c
+        grey = np.tensordot(weights, contrasted, 1)
+        expected = np.clip(grey + (contrasted - grey) * s, 0, 1)
+        assert np.abs(ours - expected).max() < 1e-6
+    assert np.abs(_jittered(torch.from_numpy(x.copy()), np.full((5, 3), 0.5)).numpy() - x).max() < 1e-6
