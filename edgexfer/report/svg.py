@@ -1,0 +1,125 @@
+"""Matplotlib's drawings as SVG that lives inside the page: text stays text, colours follow the page's theme.
+
+Figures are drawn with stand-in colours, one for each role; ``inline`` puts the page's CSS variables in their place, so
+that one drawing serves light, dark and print. Every ``id`` gets the figure's name in front, since a page has only one
+name space. Points named with ``set_gid(tip_id(n))`` get a ``<title>``, which browsers show on hover.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#010203"
+MUTED = "#020304"
+GRID = "#030405"
+SURFACE = "#040506"
+ACCENT = "#050607"
+SERIES = tuple(f"#0a0b{i:02x}" for i in range(1, 9))
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "solid", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 2)), (0, (3, 1)), (0, (1, 2.4)), (0, (8, 1.5, 3, 1.5)),
+)  # fmt: skip
+FONT = 9.5
+
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--rule)",
+    SURFACE: "var(--card)",
+    ACCENT: "var(--accent)",
+    **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
+}
+_STYLE = re.compile(r'style="[^"]*"')
+_FONT = re.compile(r"font:\s*((?:bold|normal|\d{3})\s+)?([\d.]+)px[^;]*")
+_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_TIP = re.compile(r'(<g id="[^"]*tip-(\d+)">)')
+
+
+def series(position: int) -> str:
+    """The stand-in colour of a series."""
+    return SERIES[position % len(SERIES)]
+
+
+def tip_id(number: int) -> str:
+    """The ``gid`` of the point that shows tip ``number``."""
+    return f"tip-{number}"
+
+
+@contextlib.contextmanager
+def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of ``width`` by ``height`` CSS pixels with one plain set of axes.
+
+    Nothing in a label is read as mathematics: class names may hold dollar signs.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "edgexfer",
+        "text.parse_math": False,
+        "text.usetex": False,
+        "font.size": FONT,
+        "axes.unicode_minus": True,
+        "path.simplify": True,
+    }
+    with matplotlib.rc_context(settings):
+        drawing = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        FigureCanvasSVG(drawing)
+        drawing.patch.set_alpha(0)
+        axes = drawing.add_subplot()
+        _plain(axes)
+        yield drawing, axes
+
+
+def _plain(axes: Axes) -> None:
+    axes.patch.set_alpha(0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+    axes.grid(True, axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, which="both", length=0, labelsize=FONT)
+    axes.xaxis.label.set_color(MUTED)
+    axes.yaxis.label.set_color(MUTED)
+
+
+def inline(drawing: Figure, name: str, description: str, tips: Sequence[str] = ()) -> Markup:
+    """The drawing as an ``<svg>`` element.
+
+    Args:
+        drawing: Drawn inside ``figure``.
+        name: Put in front of every id; unique on the page.
+        description: What a screen reader says instead of the picture.
+        tips: Text of tip 0, 1, ...
+    """
+    stream = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    drawing.savefig(stream, format="svg", metadata=nothing, transparent=True)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _STYLE.sub(lambda match: _themed(match.group()), text)
+    text = _ID.sub(rf"\g<1>{name}-", text)
+    text = _TIP.sub(lambda match: f"{match.group(1)}<title>{escape(tips[int(match.group(2))])}</title>", text)
+    head_end = text.index(">")
+    box = re.search(r'viewBox="[^"]+"', text[:head_end])
+    head = f'<svg role="img" aria-label="{escape(description)}" class="plot" {box.group() if box else ""}>'
+    return Markup(re.sub(r"\n\s*", "\n", head + text[head_end + 1 :]))
+
+
+def _themed(style: str) -> str:
+    """One ``style`` attribute with the page's colours and without matplotlib's font names."""
+    for colour, variable in _VARIABLES.items():
+        style = style.replace(colour, variable)
+    return _FONT.sub(lambda m: f"font-size: {m.group(2)}px" + ("; font-weight: 650" if m.group(1) else ""), style)
