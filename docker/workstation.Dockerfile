@@ -23,9 +23,11 @@ RUN case "$TORCH_BUILD" in \
       cuda) set -- ;; \
       *) echo "TORCH_BUILD is '$TORCH_BUILD'; allowed: cpu, cuda" >&2; exit 2 ;; \
     esac \
-    && python3 -m pip install --no-cache-dir --no-deps "$@" $(grep -E '^(torch|torchvision)==' constraints.txt)
+    && grep -E '^(torch|torchvision)==' constraints.txt > torch.txt \
+    && python3 -m pip install --no-cache-dir --no-deps "$@" -r torch.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY edgexfer edgexfer
+# hadolint ignore=DL3013
 RUN python3 -m pip install --no-cache-dir -c constraints.txt . \
     && python3 -c "import edgexfer, torch, onnxruntime"
 RUN install -d -m 0755 -o 10001 -g 10001 /work

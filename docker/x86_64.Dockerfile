@@ -3,7 +3,9 @@
 #   docker build -f docker/x86_64.Dockerfile -t edgexfer-device:x86_64 .
 #   docker run --rm --read-only --tmpfs /tmp -v "$PWD/bundle:/bundle:ro" edgexfer-device:x86_64 --verify-only
 #
-# The two device images differ in nothing but the platform (tested).
+# The two device images differ in nothing but the platform (tested), which is named here on purpose: nobody builds an
+# image of the wrong architecture by leaving out an option.
+# hadolint ignore=DL3029
 FROM --platform=linux/amd64 python:3.11.14-slim-bookworm
 
 # onnxruntime 1.29 and newer reports its use to its makers unless told not to; the rest keeps a read-only system quiet.

@@ -29,7 +29,8 @@ NEEDS = "the arm64 check needs root, qemu-user-static and binfmt_misc with flag 
 
 MOUNT_AND_ENTER = """
 set -e
-root=$1; user=$2; folder=$3; shift 3
+root=$1; user=$2; folder=$3; access=$4; shift 4
+if [ "$access" = ro ]; then mount --bind "$root" "$root"; mount -o remount,bind,ro "$root"; fi
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
@@ -51,6 +52,7 @@ def run(
     folder: str = "/",
     mounts: Mapping[str, Path] | None = None,
     writable: Sequence[str] = (),
+    read_only: bool = False,
     user: str = "0:0",
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 300.0,
@@ -64,6 +66,7 @@ def run(
         folder: The working folder inside.
         mounts: Folders of this machine by their path inside; read-only, but for those in ``writable``.
         writable: Which of ``mounts`` may be written.
+        read_only: Whether the rest of ``root`` is read-only; ``/tmp`` never is, and always starts empty.
         user: ``uid:gid`` inside.
         environment: All of it, beside ``PATH``, ``HOME`` and ``LANG``.
         timeout_s: Seconds before it is killed.
@@ -72,10 +75,11 @@ def run(
     for inside, outside in (mounts or {}).items():
         (root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)
         arguments += [inside, str(outside), "rw" if inside in writable else "ro"]
+    access = "ro" if read_only else "rw"
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     variables = {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8", "QEMU_CPU": core, **(environment or {})}
     namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
-    shell = ["sh", "-c", MOUNT_AND_ENTER, "enter", str(root), user, folder, *arguments, "--", *command]
+    shell = ["sh", "-c", MOUNT_AND_ENTER, "enter", str(root), user, folder, access, *arguments, "--", *command]
     return subprocess.run(
         [*namespace, *shell], capture_output=True, text=True, env=variables, timeout=timeout_s, check=False
     )
