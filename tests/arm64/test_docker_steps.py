@@ -1,7 +1,7 @@
 """Carries out the device images' Dockerfiles without an engine, each in an unpacked Debian of its architecture.
 
 Debian's Python stands in for the base image (in ``/usr/local``, where that has it), and the wheels come from a folder
-instead of the network. What ``COPY``, ``RUN``, ``ENV``, ``USER``, ``WORKDIR`` and ``ENTRYPOINT`` say is done as written.
+instead of the network. All of ``COPY``, ``RUN``, ``ENV``, ``USER``, ``WORKDIR`` and ``ENTRYPOINT`` is done as written.
 """
 
 from __future__ import annotations
