@@ -25,7 +25,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / ".arm64"
 REQUIREMENTS = REPOSITORY / "docker" / "requirements-device.txt"
-PACKAGES = ("python3-venv", "libstdc++6", "coreutils", "dash")
+PACKAGES = ("python3-venv", "libstdc++6", "coreutils", "dash", "grep")
 GLIBC = ("2_28", "2_27", "2_26", "2_17")
 
 
