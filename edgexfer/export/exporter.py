@@ -173,7 +173,7 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
     if not len(pixels):
         pixels = golden_pixels(SEED, request.preprocessing)
     folded = fold_batchnorm(net, torch.from_numpy(feed(pixels, request.preprocessing, "float")))
-    count, kept = len(folded.plan.folds), tuple(Kept(k.name, k.reason) for k in folded.plan.kept)
+    count, kept = folded.plan.folded, tuple(Kept(k.name, k.reason) for k in folded.plan.kept)
     error = float(folded.proof.max_rel_error_f64) if count else None
     say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", float64 error {error:.1e}" if count else ""))
     for entry in kept:

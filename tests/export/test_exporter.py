@@ -189,7 +189,7 @@ def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path, kit: SimpleN
 def test_a_network_that_cannot_run_says_so_before_any_export(tmp_path: Path, kit: SimpleNamespace) -> None:
     with pytest.raises(
         ExportError,
-        match="fails on pictures of 24x32, in batches of 1, 3 and 8, before any export: .*invalid for input",
+        match="fails on pictures of 24x32 in batches of 1, 3 and 8, before any export: .*invalid for input",
     ):
         export_network(Stubborn("fixed"), kit.request(), tmp_path / "x.onnx", pictures=kit.pictures(count=1))
     with pytest.raises(ExportError, match="fails on an input of 2x1x1x3"):
