@@ -143,9 +143,7 @@ def _jobs(plan: Plan, emulated: bool) -> List[Dict[str, Any]]:
     return jobs
 
 
-def _measure_all(
-    plan: Plan, jobs: Sequence[Mapping[str, Any]], interruption: Interruption
-) -> List[Dict[str, Any]]:
+def _measure_all(plan: Plan, jobs: Sequence[Mapping[str, Any]], interruption: Interruption) -> List[Dict[str, Any]]:
     configs = []
     for number, job in enumerate(jobs, 1):
         if interruption.count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def _view(data: DataChoice, classes: tuple[str, ...], split: str) -> View:
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
     if view is None:
         raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
-    return dataclasses.replace(view, labels=map_labels(view.labels, splits.classes, classes, data.source))
+    return map_labels(view, splits.classes, classes, data.source)
 
 
 def _run_logits(folder: Path, view: View, listener: Listener) -> np.ndarray:
