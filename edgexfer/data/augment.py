@@ -79,7 +79,9 @@ def augment_batch(
 
 def to_floats(pixels: Pixels) -> torch.Tensor:
     """uint8 ``(N, H, W, 3)`` as float32 ``(N, 3, H, W)``, 0..1."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return (
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    )
 
 
 def _shifted(picture: Pixels, preprocessing: Preprocessing, u: Draws, strong: bool, mirrors: bool) -> Pixels:
