@@ -325,3 +325,8 @@ def test_fractions_are_checked(folder_of: Make) -> None:
 def test_no_test_split_wanted(folder_of: Make) -> None:
     splits = load_splits(folder_of({"a": 10, "b": 10}), test_split=0)
     assert splits.test is None and len(splits.train) + len(splits.val) == 20
+
+
+def test_an_empty_name_is_not_the_folder_here() -> None:
+    with pytest.raises(DataError, match="there is no folder ''"):
+        load_splits("")
