@@ -99,6 +99,7 @@ def assemble(
     if test is None:
         said.append("no test split: validation is all there is, and scores on it are a little too good")
     said.extend(_leaks(pools))
+    said.extend(_gaps(classes, pools))
     sizes = np.array([p.size for p in main.pictures])
     views = [train, val, *([test] if test is not None else [])]
     return Splits(
@@ -209,6 +210,17 @@ def _label_conflicts(pool: Pool) -> list[str]:
         if seen.label != picture.label:
             clashes.append(f"{seen.name} = {picture.name}")
     return [f"{len(clashes)} pictures lie in two classes at once: {listing(clashes, 3)}"] if clashes else []
+
+
+def _gaps(classes: Sequence[str], pools: Mapping[str, Pool]) -> list[str]:
+    """Classes that a split of the source's own lacks."""
+    notes = []
+    for split in ("val", "test"):
+        have = {p.label for p in pools[split].pictures} if split in pools else set(range(len(classes)))
+        missing = [name for label, name in enumerate(classes) if label not in have]
+        if missing:
+            notes.append(f"classes without a picture in {split}: {listing(missing)}")
+    return notes
 
 
 def _leaks(pools: Mapping[str, Pool]) -> list[str]:

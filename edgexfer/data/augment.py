@@ -79,7 +79,9 @@ def augment_batch(
 
 def to_floats(pixels: Pixels) -> torch.Tensor:
     """uint8 ``(N, H, W, 3)`` as float32 ``(N, 3, H, W)``, 0..1."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 255
+    return (
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    )
 
 
 def _shifted(picture: Pixels, preprocessing: Preprocessing, u: Draws, strong: bool, mirrors: bool) -> Pixels:
@@ -135,20 +137,20 @@ def _turned(inputs: torch.Tensor, draws: Draws, strong: bool) -> torch.Tensor:
 
 
 def _jittered(inputs: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Brightness, contrast about the picture's mean grey, and saturation, each by up to 40%."""
-    brightness, contrast, saturation = (0.6 + 0.8 * torch.from_numpy(draws).T).to(torch.float32)[:, :, None, None, None]
-    inputs = inputs * brightness
-    mean = _grey(_means(inputs))
-    inputs = mean + (inputs - mean) * contrast
+    """Brightness b, contrast c about the picture's mean grey, and saturation s, each by up to 40%; changes ``inputs``.
+
+    One after the other they are ``c b (s x + (1 - s) grey(x)) + (1 - c) b mean(grey)``.
+    """
+    b, c, s = (0.6 + 0.8 * torch.from_numpy(draws).T).to(torch.float32)[:, :, None, None, None]
     grey = _grey(inputs)
-    jittered: torch.Tensor = (grey + (inputs - grey) * saturation).clamp(0, 1)
-    return jittered
+    mean = torch.from_numpy(grey.numpy().mean((2, 3), keepdims=True))  # NumPy's sum is the same in any worker
+    grey.mul_(c * b * (1 - s)).add_((1 - c) * b * mean)
+    return inputs.mul_(c * b * s).add_(grey).clamp_(0, 1)
 
 
 def _erased(inputs: torch.Tensor, draws: Draws) -> torch.Tensor:
     """Half of the pictures lose a rectangle to their mean colour; ``inputs`` is changed."""
     height, width = inputs.shape[2:]
-    means = _means(inputs)
     for row, (chance, share, aspect, x, y) in enumerate(draws.tolist()):
         if chance >= 0.5:
             continue
@@ -157,13 +159,13 @@ def _erased(inputs: torch.Tensor, draws: Draws) -> torch.Tensor:
         high = min(max(1, round(math.sqrt(area * ratio))), height)
         wide = min(max(1, round(math.sqrt(area / ratio))), width)
         top, left = int(y * (height - high + 1)), int(x * (width - wide + 1))
-        inputs[row, :, top : top + high, left : left + wide] = means[row]
+        inputs[row, :, top : top + high, left : left + wide] = _mean_colour(inputs[row])
     return inputs
 
 
-def _means(inputs: torch.Tensor) -> torch.Tensor:
-    """Mean colour of each picture, ``(N, 3, 1, 1)``; by NumPy, whose sum does not depend on the number of threads."""
-    return torch.from_numpy(inputs.numpy().mean((2, 3), keepdims=True))
+def _mean_colour(picture: torch.Tensor) -> torch.Tensor:
+    """Mean colour of one picture, ``(3, 1, 1)``."""
+    return torch.from_numpy(picture.numpy().mean((1, 2), keepdims=True))
 
 
 def _grey(inputs: torch.Tensor) -> torch.Tensor:

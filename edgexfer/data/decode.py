@@ -23,7 +23,7 @@ MAX_ASPECT = 100
 HEIC_REMEDY = "is a HEIC picture; pip install 'edgexfer[heic]' reads it, or export it as JPEG"
 
 _FORMATS = "JPEG PNG GIF BMP DIB WEBP TIFF PPM AVIF JPEG2000 TGA ICO PSD".split()
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -90,7 +90,13 @@ def quiet() -> Iterator[None]:
 
 def looks_like_picture(head: bytes) -> bool:
     """Whether the first 16 bytes of a file are those of a picture."""
-    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
+    bitmap = head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"
+    return (
+        bitmap
+        or head.startswith(_SIGNATURES)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or head[4:8] == b"ftyp"
+    )
 
 
 def _opened(content: bytes) -> Image.Image:

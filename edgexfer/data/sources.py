@@ -152,6 +152,6 @@ def _has_train(folder: Path) -> bool:
 
 
 def _check_known(name: str) -> None:
-    if not Path(name).exists():
+    if not name or not Path(name).exists():
         known = ", ".join([DIGITS, *named_sets()])
         raise DataError(f"there is no folder {name!r}, and no data set of that name; known sets: {known}")

@@ -164,8 +164,8 @@ class _Packer:
 
     def packed(self) -> Pixels:
         if self._file is None:
-            packed = np.frombuffer(bytes(self._memory), dtype=np.uint8)
-            self._memory = bytearray()
+            packed = np.frombuffer(self._memory, dtype=np.uint8)
+            packed.flags.writeable = False
             return packed
         self._file.flush()
         return np.memmap(self._file, dtype=np.uint8, mode="r", shape=(self._written,))

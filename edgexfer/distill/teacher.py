@@ -182,7 +182,7 @@ def _score(teachers: Teachers, job: Job, split: str, listener: Listener) -> Pred
     view, logits, labels = job.view(split), [], None
     for member in teachers.members:
         store = job.stores[split]
-        if member.preprocessing != job.preprocessing:
+        if not store.same_rule(member.preprocessing):
             store = decoded(view, member.preprocessing, listener)
         predictions = predict_view(member.network.to(job.device), view, store, member.preprocessing, job.device)
         logits.append(torch.from_numpy(predictions.logits))

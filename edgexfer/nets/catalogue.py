@@ -19,6 +19,7 @@ from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, square
 from edgexfer.registry import Registry
 
+_OWN_SIZE = 224  # of the user's own network
 Triple = tuple[float, float, float]
 
 
@@ -137,13 +138,15 @@ def preprocessing_for(
         FormatError: ``mean`` or ``std`` is not usable.
     """
     if own.is_own(name):
-        return square(image_size or 224, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
+        size = _OWN_SIZE if image_size is None else image_size
+        check_input_size(name, (size, size))
+        return square(size, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
     known = _registered(name)
     usual_mean, usual_std = STATISTICS[known.statistics]
     mean, std = mean or usual_mean, std or usual_std
     if image_size is None or image_size == known.input_size:
-        size = (known.input_size, known.input_size)
-        return Preprocessing(size, known.resize, "center", known.interpolation, mean, std)
+        usual = (known.input_size, known.input_size)
+        return Preprocessing(usual, known.resize, "center", known.interpolation, mean, std)
     check_input_size(name, (image_size, image_size))
     return square(image_size, mean=mean, std=std, interpolation=known.interpolation)
 

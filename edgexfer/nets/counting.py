@@ -24,11 +24,19 @@ def count_operations(net: nn.Module, input_size: tuple[int, int]) -> int:
     Raises:
         RuntimeError: The network cannot take a picture of that size.
     """
-    shapes = shapes_only(net).eval()
+    try:
+        return _count(shapes_only(net), input_size)
+    except (RuntimeError, NotImplementedError):  # a network that looks at values while it runs
+        return _count(copy.deepcopy(net).cpu(), input_size)
+
+
+def _count(net: nn.Module, input_size: tuple[int, int]) -> int:
+    net.eval()
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
     # with gradients on, attention keeps to the operators that the counter knows
-    x = torch.empty((1, 3, *input_size), device="meta", requires_grad=True)
+    x = torch.zeros((1, 3, *input_size), device=device, requires_grad=True)
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        shapes(x)
+        net(x)
     return int(counter.get_total_flops())
 
 

@@ -24,6 +24,7 @@ from torch import nn
 
 from edgexfer.errors import WeightsError
 from edgexfer.files import write_bytes
+from edgexfer.nets.network import seeded
 from edgexfer.nets.tiny_darknet import TinyDarknet
 
 _EPSILON = 1e-6
@@ -39,24 +40,27 @@ def load_darknet(net: TinyDarknet, path: Path) -> None:
             Darknet needs at any number of classes.
     """
     values = _read(path)
-    fixed = sum(_size(conv, True) for conv, _ in net.units())
-    per_class = net.embedding_dim + 1
-    classes, rest = divmod(len(values) - fixed, per_class)
-    if rest or classes < 1:
-        raise WeightsError(
-            f"{str(path)!r} holds {len(values)} numbers; Tiny Darknet takes {fixed} and {per_class} for each class;"
-            f" {_REMEDY}"
-        )
+    classes = _classes(net, values, path)
     if not np.isfinite(values).all():
         raise WeightsError(f"{str(path)!r} holds values that are not finite; {_REMEDY}")
     if classes != net.num_classes:
-        net.replace_head(classes)
+        with seeded(0):  # what a fresh head draws is overwritten, and must not move the shared generator
+            net.replace_head(classes)
     parts = _Parts(values)
     with torch.no_grad():
         for conv, norm in net.units():
             _fill_unit(conv, norm, parts)
         parts.fill(_tensor(net.head.bias))
         parts.fill(net.head.weight)
+
+
+def darknet_classes(net: TinyDarknet, path: Path) -> int:
+    """Number of classes of a ``.weights`` file, which its size tells.
+
+    Raises:
+        WeightsError: As ``load_darknet``.
+    """
+    return _classes(net, _read(path), path)
 
 
 def save_darknet(net: TinyDarknet, path: Path, seen: int = 0) -> None:
@@ -96,6 +100,18 @@ def _read(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype="<f4", offset=header)
 
 
+def _classes(net: TinyDarknet, values: np.ndarray, path: Path) -> int:
+    fixed = sum(_size(conv) for conv, _ in net.units())
+    per_class = net.embedding_dim + 1
+    classes, rest = divmod(len(values) - fixed, per_class)
+    if rest or classes < 1:
+        raise WeightsError(
+            f"{str(path)!r} holds {len(values)} numbers; Tiny Darknet takes {fixed} and {per_class} for each class;"
+            f" {_REMEDY}"
+        )
+    return classes
+
+
 def _fill_unit(conv: nn.Conv2d, norm: nn.BatchNorm2d, parts: _Parts) -> None:
     mean, variance = _tensor(norm.running_mean), _tensor(norm.running_var)
     for tensor in (norm.bias, norm.weight, mean, variance, conv.weight):
@@ -118,8 +134,8 @@ def _ratio(variance: torch.Tensor, eps: float) -> torch.Tensor:
     return (exact + eps).sqrt() / (exact.sqrt() + _EPSILON)
 
 
-def _size(conv: nn.Conv2d, with_norm: bool) -> int:
-    return conv.weight.numel() + conv.out_channels * (4 if with_norm else 1)
+def _size(conv: nn.Conv2d) -> int:
+    return conv.weight.numel() + 4 * conv.out_channels
 
 
 def _tensor(value: torch.Tensor | None) -> torch.Tensor:

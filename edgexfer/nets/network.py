@@ -59,11 +59,16 @@ class Network(nn.Module):
         self.num_classes = num_classes
         return cast(nn.Module, getattr(self, self.head_name))
 
-    def match_head(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Gives the head the class count of a weight file, whose tensors go by this network's own keys."""
+    def file_classes(self, state: Mapping[str, torch.Tensor]) -> int | None:
+        """Number of classes in a weight file's tensors (by this network's own keys); ``None`` if it has no head."""
         weight = state.get(f"{self.head_name}.weight")
-        if weight is not None and weight.ndim > 0 and weight.shape[0] not in (0, self.num_classes):
-            self.replace_head(int(weight.shape[0]))
+        return None if weight is None or weight.ndim == 0 or len(weight) == 0 else len(weight)
+
+    def match_head(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Gives the head the form and class count of a weight file."""
+        classes = self.file_classes(state)
+        if classes not in (None, self.num_classes):
+            self.replace_head(classes)
 
     def own_keys(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A weight file's tensors under this network's own keys; the file may use those or its author's."""
@@ -92,7 +97,8 @@ def reset_head(net: Network, num_classes: int, seed: int = 0) -> None:
         NetworkError: ``num_classes`` is below 1.
     """
     check_classes(num_classes)
-    head = net.replace_head(num_classes)
+    with seeded(seed):  # a fresh layer draws values at once, from the generator that everybody shares
+        head = net.replace_head(num_classes)
     init_head(head, torch.Generator().manual_seed(seed))
 
 

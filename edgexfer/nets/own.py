@@ -151,7 +151,7 @@ def _importable(file: Path) -> Iterator[Any]:
     try:
         try:
             spec.loader.exec_module(namespace)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise NetworkError(f"{str(file)!r} cannot be imported: {type(error).__name__}: {error}") from error
         yield namespace
     finally:

@@ -13,11 +13,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from edgexfer.nets.network import Network
+from edgexfer.nets.network import Network, init_head
 from edgexfer.nets.split import SplitNetwork, last_linear
 from edgexfer.torchvision_import import import_torchvision
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_PUBLISHED = "classifier.1.weight"
 _POSITIONS = "body.encoder.pos_embedding"
 # Names that older published files use, and what they are called now.
 _RENAMED = (
@@ -62,6 +63,7 @@ class SqueezeNet(Network):
         self.embedding_dim = self.feature_dim
         self.num_classes = num_classes
         self.head: nn.Module | None = nn.Linear(self.feature_dim, num_classes)
+        init_head(self.head)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features (N, 512), or the class scores (N, K) of the published classifier."""
@@ -83,19 +85,22 @@ class SqueezeNet(Network):
         self.num_classes = num_classes
         return head
 
+    def file_classes(self, state: Mapping[str, torch.Tensor]) -> int | None:
+        """Number of classes of the published classifier or of the linear head, whichever the file holds."""
+        weight = state.get(_PUBLISHED)
+        return super().file_classes(state) if weight is None else len(weight)
+
     def match_head(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes the published classifier's shape where the file holds one, else the linear head's."""
-        weight = state.get("classifier.1.weight")
-        if weight is None:
-            if self.head is None:
-                self.replace_head(self.num_classes)
-            super().match_head(state)
+        """Puts the published classifier in place where the file holds one, else a linear head."""
+        classes = self.file_classes(state)
+        if _PUBLISHED not in state:
+            if self.head is None or classes not in (None, self.num_classes):
+                self.replace_head(classes or self.num_classes)
             return
-        classes = int(weight.shape[0])
-        conv = nn.Conv2d(self.feature_dim, classes, 1).to(next(self.features.parameters()))
+        conv = nn.Conv2d(self.feature_dim, classes or self.num_classes, 1).to(next(self.features.parameters()))
         self.classifier = nn.Sequential(self.dropout, conv, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1))
         self.head = None
-        self.embedding_dim = self.num_classes = classes
+        self.embedding_dim = self.num_classes = conv.out_channels
 
 
 def build(name: str, num_classes: int, input_size: tuple[int, int]) -> Network:

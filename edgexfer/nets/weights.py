@@ -15,8 +15,9 @@ import safetensors.torch
 import torch
 
 from edgexfer.errors import WeightsError
-from edgexfer.nets.darknet import load_darknet
-from edgexfer.nets.network import Network
+from edgexfer.nets.darknet import darknet_classes, load_darknet
+from edgexfer.nets.network import Network, seeded
+from edgexfer.nets.split import SplitNetwork
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.runs import WEIGHTS_FILE
 
@@ -24,6 +25,8 @@ NESTS = ("state_dict", "model", "model_ema")
 PREFIXES = ("module.", "_orig_mod.")
 DARKNET_SUFFIX = ".weights"
 _SHOWN = 6
+# how torch's restricted unpickler says that it met more than data
+_SIGNS_OF_CODE = ("Unsupported global", "Unsupported class", "Trying to call reduce", "Trying to instantiate")
 _COUNTER = "num_batches_tracked"
 _NO_MODULE = "save the network's state_dict() with safetensors or torch.save"
 
@@ -39,31 +42,38 @@ def load_weights(net: Network, path: str | Path) -> None:
         WeightsError: The file cannot be read, was made for another number of classes, or its keys or shapes differ
             from the network's: all of them are listed.
     """
-    wanted = net.num_classes
-    load_with_its_classes(net, path)
-    if net.num_classes != wanted:
-        found = net.num_classes
-        net.replace_head(wanted)
-        raise WeightsError(
-            f"{str(path)!r} holds weights for {found} classes, and this network has {wanted}; create the network with"
-            " this file as its weights, which puts a new head in place"
-        )
+    _load(net, path, any_classes=False)
 
 
 def load_with_its_classes(net: Network, path: str | Path) -> None:
     """As ``load_weights``, but gives the network the file's number of classes first."""
+    _load(net, path, any_classes=True)
+
+
+def _load(net: Network, path: str | Path, any_classes: bool) -> None:
     file = weights_file(path)
     if file.suffix == DARKNET_SUFFIX:
         if not isinstance(net, TinyDarknet):
             raise WeightsError(
                 f"{str(file)!r} is named like a file of Darknet's, which is read for tiny-darknet only, not for"
-                f" {type(net).__name__}; pass a safetensors or PyTorch file"
+                f" {_kind(net)}; pass a safetensors or PyTorch file"
             )
+        _check_count(net, darknet_classes(net, file), file, any_classes)
         load_darknet(net, file)
         return
     state = net.own_keys(read_state_dict(file))
-    net.match_head(state)
+    _check_count(net, net.file_classes(state), file, any_classes)
+    with seeded(0):  # what a fresh head draws is overwritten, and must not move the shared generator
+        net.match_head(state)
     _copy(net, state, file)
+
+
+def _check_count(net: Network, found: int | None, file: Path, any_classes: bool) -> None:
+    if not any_classes and found not in (None, net.num_classes):
+        raise WeightsError(
+            f"{str(file)!r} holds weights for {found} classes, and this network has {net.num_classes}; create the"
+            " network with this file as its weights, which puts a new head in place"
+        )
 
 
 def weights_file(path: str | Path) -> Path:
@@ -116,7 +126,7 @@ def _read_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can raise anything
-        if "weights_only" in str(error).lower() or "Unsupported global" in str(error):
+        if any(sign in str(error) for sign in _SIGNS_OF_CODE):
             raise WeightsError(
                 f"{str(file)!r} holds more than tensors and plain values (a whole pickled network, or code), and is not"
                 f" read for safety; {_NO_MODULE}"
@@ -146,7 +156,10 @@ def _unwrap(value: Any, file: Path) -> dict[str, torch.Tensor]:
 def _is_plain(value: Any) -> bool:
     if not isinstance(value, torch.Tensor):
         return False
-    return value.layout == torch.strided and not value.is_quantized and not value.is_meta and not value.is_complex()
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+        return False
+    # a view that repeats a few values claims any size, and memory with it
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -175,13 +188,18 @@ def _copy(net: Network, state: Mapping[str, torch.Tensor], file: Path) -> None:
         if keys
     ]
     if mistakes:
-        raise WeightsError(f"{str(file)!r} does not fit {type(net).__name__}: {'; '.join(mistakes)}")
+        raise WeightsError(f"{str(file)!r} does not fit {_kind(net)}: {'; '.join(mistakes)}")
     with torch.no_grad():
         for key, tensor in own.items():
             if key in state:
                 tensor.copy_(state[key])
             else:
                 tensor.zero_()
+
+
+def _kind(net: Network) -> str:
+    """The class that a user knows it by: the uncut network's, where it was cut."""
+    return type(net.body if isinstance(net, SplitNetwork) else net).__name__
 
 
 def _shortened(keys: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgexfer import nets
-from edgexfer.data import View, build_store, eval_pixels, load_labelled
+from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import read_info
 from edgexfer.runs import WEIGHTS_FILE, read_run
@@ -46,16 +46,12 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
 def _view(data: DataChoice, classes: tuple[str, ...], split: str) -> View:
     """The pictures to score, their labels in the order of ``classes``."""
     if split == "all":
-        return load_labelled(data.source, classes, strict=data.strict)
+        return load_labelled(data.source, classes, whole=True, strict=data.strict)
     splits = data.load()
-    if split == "test" and splits.test is None:
-        raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
-    unknown = [name for name in splits.classes if name not in classes]
-    if view is None or unknown:
-        raise DataError(f"the model does not know these classes of {data.source!r}: {', '.join(unknown)}")
-    order = np.array([classes.index(name) for name in splits.classes])
-    return View(view.name, view.files, order[view.labels], view.read, view.digests)
+    if view is None:
+        raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
+    return map_labels(view, splits.classes, classes, data.source)
 
 
 def _run_logits(folder: Path, view: View, listener: Listener) -> np.ndarray:

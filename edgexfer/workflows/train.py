@@ -21,6 +21,7 @@ from edgexfer.distill import (
 )
 from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import refuse_overwrite, remove
+from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
 from edgexfer.transfer import finetune
@@ -164,7 +165,7 @@ def _teacher(
     if start.model not in nets.names() and ":" not in start.model:
         nets.preprocessing_for(start.model)  # raises, naming the networks there are
     weights = Path(start.weights)
-    if weights.is_file() and nets.weights_classes(start.model, weights) == len(splits.classes):
+    if weights.is_file() and _classes_in(start) == len(splits.classes):
         listener.say(f"teacher {start.model}: {weights.name} fits the {len(splits.classes)} classes, used as it is")
         size = recipe.image_size
         return from_weights(

@@ -1,0 +1,55 @@
+"""ONNX Runtime as this room uses it: one processor thread, batches, both outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgexfer.errors import ExportError
+from edgexfer.export.golden import feed
+from edgexfer.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+OUTPUTS = ["logits", "embedding"]
+BATCHES = (1, 3, 8)
+
+
+def open_session(content: bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A session on the processor with ``threads`` threads.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class of their own
+        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} refuses the model: {error}") from error
+
+
+def cuts(count: int, batches: Sequence[int] = BATCHES) -> Iterator[slice]:
+    """Slices of 1, 3, 8, 8, 8, ... that cover ``count`` entries, so that every batch size is tried."""
+    start, sizes = 0, list(batches)
+    while start < count:
+        size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+        yield slice(start, min(start + size, count))
+        start += size
+
+
+def run(
+    session: onnxruntime.InferenceSession, pixels: np.ndarray, preprocessing: Preprocessing, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits ``(N, K)`` and embedding ``(N, D)`` of uint8 pixels ``(N, H, W, 3)``, in batches of 1, 3, 8, 8, ..."""
+    name = session.get_inputs()[0].name
+    parts: list[Any] = [session.run(OUTPUTS, {name: feed(pixels[c], preprocessing, kind)}) for c in cuts(len(pixels))]
+    logits, embedding = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return logits, embedding
