@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,12 +29,12 @@ class Curve:
     marked: float | None = None
 
 
-def draw_curves(name: str, curves: Sequence[Curve], *, label: str, fraction: bool, description: str) -> Markup:
+def draw_curves(name: str, curves: Sequence[Curve], *, fraction: bool, description: str) -> Markup:
     """Lines over epochs; ``fraction`` writes the axis in percent."""
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
-    with svg.figure(400, 250) as (drawing, axes):
-        tips = []
+    with svg.figure(350, 225) as (drawing, axes):
+        tips: list[str] = []
         for curve in curves:
             colour = svg.series(curve.colour)
             dash = svg.DASHES[curve.colour % len(svg.DASHES)]
@@ -50,18 +49,8 @@ def draw_curves(name: str, curves: Sequence[Curve], *, label: str, fraction: boo
                 tips.append(f"{curve.name}: epoch {epoch:g} was kept, {text}")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
-        axes.set_title(label, loc="left", color=svg.MUTED, fontsize=svg.FONT)
         axes.margins(x=0.03, y=0.08)
         if fraction:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=_decimals(curves)))
-            axes.set_ylim(top=min(1.0, axes.get_ylim()[1]) if _highest(curves) < 1 else 1.004)
+            axes.set_ylim(top=min(1.004, axes.get_ylim()[1]))
+            svg.percent_axis(axes.yaxis)
         return svg.inline(drawing, name, description, tips)
-
-
-def _highest(curves: Sequence[Curve]) -> float:
-    return max((v for c in curves for v in c.values if not math.isnan(v)), default=1.0)
-
-
-def _decimals(curves: Sequence[Curve]) -> int:
-    values = [v for c in curves for v in c.values if not math.isnan(v)]
-    return 0 if not values or max(values) - min(values) > 0.04 else 1

@@ -102,10 +102,8 @@ def _walk(basket: _Basket, top: Path) -> None:
     entries = 0
     for place, folders, files in os.walk(top):
         here = Path(place)
-        depth = len(here.relative_to(top).parts)
-        folders[:] = (
-            sorted(f for f in folders if not f.startswith(".") and f not in PASSED_OVER) if depth < DEPTH else []
-        )
+        is_deep = len(here.relative_to(top).parts) >= DEPTH
+        folders[:] = [] if is_deep else sorted(f for f in folders if not f.startswith(".") and f not in PASSED_OVER)
         entries += len(files)
         if entries > MOST_ENTRIES:
             basket.notes.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgexfer.report.latency import percentile
 from edgexfer.report.lineage import Config, Lineage, is_student
+from edgexfer.report.machines import by_machine
 from edgexfer.report.records import Found, FoundRun
 from edgexfer.report.tables import Row, Table
 from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, size, times
@@ -71,34 +72,26 @@ def network_name(model: str) -> str:
 
 def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
     """Every run, each family together: teachers, student, baseline."""
-    rows: list[Row] = []
-    seen: set[str] = set()
+    rows: dict[str, Row] = {}
     for family in lineage.families:
         told = family.student.run.scores.get("teacher")
         pointer = family.student.origin("/scores/teacher")
         for teacher in family.teachers:
-            rows += _once(seen, teacher, lambda t=teacher: _run_row(t, lineage, naming, None, ""))  # type: ignore[misc]
+            rows.setdefault(teacher.label, _run_row(teacher, lineage, naming, None, ""))
         if isinstance(told, Mapping) and len(family.teachers) != 1:
-            rows.append(_told_row(told, pointer, ensemble=len(family.teachers) > 1))
-        members = [family.student, *([family.baseline] if family.baseline else [])]
-        for run in members:
-            rows += _once(seen, run, lambda r=run: _run_row(r, lineage, naming, told, pointer))  # type: ignore[misc]
+            row = _told_row(told, pointer, ensemble=len(family.teachers) > 1)
+            rows.setdefault(f"{told.get('name')}|{told.get('parameters')}|{told.get('val_top1')}", row)
+        for run in filter(None, (family.student, family.baseline)):
+            rows.setdefault(run.label, _run_row(run, lineage, naming, told, pointer))
     for run in lineage.others:
-        rows += _once(seen, run, lambda r=run: _run_row(r, lineage, naming, None, ""))  # type: ignore[misc]
-    return Table("Teacher against student: accuracy, size and speed", HEADS, rows)
-
-
-def _once(seen: set[str], run: FoundRun, make: Any) -> list[Row]:
-    if run.label in seen:
-        return []
-    seen.add(run.label)
-    return [make()]
+        rows.setdefault(run.label, _run_row(run, lineage, naming, None, ""))
+    return Table("Teacher against student: accuracy, size and speed", HEADS, list(rows.values()))
 
 
 def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, pointer: str) -> Row:
     scores = run.run.scores
     ratio = parameter_ratio(run, teacher, pointer)
-    fastest = fastest_config(lineage.configs_of(run))
+    fastest = fastest_config(on_device(lineage.configs_of(run)))
     return Row(
         name=network_name(run.run.model),
         tag=naming.tags[run.label],
@@ -141,6 +134,12 @@ def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
     if not (isinstance(mine, int) and isinstance(its, int) and mine > 0):
         return None
     return shown(its / mine, times, f"{pointer}/parameters / {run.origin('/scores/parameters')}")
+
+
+def on_device(configs: list[Config]) -> list[Config]:
+    """Those measured on the first machine that timed any: the board, where there is one."""
+    timed = [group for group in by_machine([c for c in configs if c.refusal is None]) if group]
+    return timed[0] if timed else []
 
 
 def fastest_config(configs: list[Config]) -> Config | None:

@@ -18,9 +18,9 @@ NOT_LISTED = ("argv", "command")
 
 @dataclass(frozen=True)
 class Command:
-    """A command as it was typed, and what came of it."""
+    """A command as it was typed, word by word, and what came of it."""
 
-    text: str
+    parts: Sequence[str]
     made: Sequence[str]
 
 
@@ -36,18 +36,18 @@ class Origin:
 
 def commands(found: Found) -> list[Command]:
     """The commands of all runs in the order of their making; one that made several runs is listed once."""
-    made: dict[str, list[str]] = {}
+    made: dict[tuple[str, ...], list[str]] = {}
     for run in sorted(found.runs, key=lambda run: run.run.created):
         argv = run.run.recipe.get("argv")
         if isinstance(argv, list) and argv:
-            made.setdefault(command_text(argv), []).append(run.label)
-    return [Command(text, labels) for text, labels in made.items()]
+            made.setdefault(quoted(argv), []).append(run.label)
+    return [Command(parts, labels) for parts, labels in made.items()]
 
 
-def command_text(argv: Sequence[Any]) -> str:
-    """A command line that a shell reads back as ``argv``."""
+def quoted(argv: Sequence[Any]) -> tuple[str, ...]:
+    """The words of a command line that a shell reads back as ``argv``."""
     parts = [str(a) for a in argv]
-    return shlex.join(parts if parts[0].endswith("edgexfer") else ["edgexfer", *parts])
+    return tuple(shlex.quote(p) for p in (parts if parts[0].endswith("edgexfer") else ["edgexfer", *parts]))
 
 
 def origins(found: Found, naming: Naming) -> list[Origin]:

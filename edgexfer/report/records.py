@@ -37,7 +37,7 @@ class Predictions:
     @property
     def answers(self) -> NDArray[np.int64]:
         """The class named for each picture, ``(N,)``."""
-        return self.logits.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

@@ -12,28 +12,15 @@ from edgexfer.report.distributions import Row as DistributionRow
 from edgexfer.report.distributions import draw_distributions
 from edgexfer.report.latency import ENOUGH, mean, pareto_front, percentile
 from edgexfer.report.lineage import Config, Lineage
-from edgexfer.report.machines import flat, machine_name, same_machine, words
+from edgexfer.report.machines import by_machine, flat, machine_names, words
 from edgexfer.report.models import Naming
 from edgexfer.report.scatter import Point, draw_scatter
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import MISSING, Value, duration, percent, plain, shown, significant, size
 
 MOST_ROWS = 16
-HEADS = (
-    "configuration",
-    "answers",
-    "p50",
-    "p90",
-    "p95",
-    "p99",
-    "mean",
-    "images/s",
-    "load",
-    "first",
-    "memory",
-    "file",
-    "top-1",
-)
+TIMES = ("p50", "p90", "p95", "p99", "mean")
+HEADS = ("configuration", "answers", *TIMES, "per s", "load", "first", "memory", "file", "top-1")
 
 
 @dataclass(frozen=True)
@@ -59,22 +46,16 @@ class Machine:
 
 def machines(lineage: Lineage, naming: Naming) -> list[Machine]:
     """One entry a machine; times of two machines never share a figure, emulated ones are never shown."""
-    groups: list[list[Config]] = []
-    for config in lineage.configs:
-        for group in groups:
-            if same_machine(group[0].result, config.result):
-                group.append(config)
-                break
-        else:
-            groups.append([config])
-    return [_machine(number, group, naming) for number, group in enumerate(groups)]
+    groups = by_machine(lineage.configs)
+    names = machine_names(groups)
+    return [_machine(i, group, name, naming) for i, (group, name) in enumerate(zip(groups, names, strict=True))]
 
 
-def _machine(number: int, configs: list[Config], naming: Naming) -> Machine:
+def _machine(number: int, configs: list[Config], name: str, naming: Naming) -> Machine:
     timed = [config for config in configs if config.refusal is None]
     colours = _colours(timed, naming)
     return Machine(
-        name=machine_name(configs[0].result),
+        name=name,
         is_emulated=configs[0].result.emulated,
         scatter=_scatter(number, timed, colours),
         distributions=_distributions(number, timed, colours),
@@ -96,48 +77,49 @@ def _colours(timed: Sequence[Config], naming: Naming) -> list[int]:
 
 
 def _scatter(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Figure | None:
-    scored = [
-        (c, k) for c, k in zip(timed, colours, strict=True) if _top1(c) is not None and percentile(c.latency_s, 50)
-    ]
+    both = zip(timed, colours, strict=True)
+    scored = [(config, colour) for config, colour in both if _top1(config) is not None]
     if not scored:
         return None
     points = [
         Point(c.title, percentile(c.latency_s, 50) or 0.0, _top1(c) or 0.0, k, c.precision == "int8") for c, k in scored
     ]
     front = set(pareto_front([(p.p50_s, p.top1) for p in points]))
-    images = sorted({n for c, _ in scored if isinstance(n := c.value.get("top1_images"), int) and n})
-    counted = f" on {' or '.join(map(str, images))} labelled pictures" if images else ""
     description = f"Accuracy against median latency of {len(points)} configurations. Not beaten in both: " + "; ".join(
         f"{points[i].name} at {duration(points[i].p50_s)} and {percent(points[i].top1)}" for i in sorted(front)
     )
-    draw = [
-        draw_scatter(f"scatter-{number}-{w}", points, wide=w == "wide", description=description)
-        for w in ("wide", "narrow")
-    ]
+    return Figure(
+        title="Accuracy against latency",
+        caption=(
+            f"Up and to the left is better. Accuracy is what the device itself scored{_counted(scored)}; discs are"
+            " float32, diamonds int8. No configuration off the dashed line is faster and as accurate as one on it."
+        ),
+        wide=draw_scatter(f"scatter-{number}-wide", points, wide=True, description=description),
+        narrow=draw_scatter(f"scatter-{number}-narrow", points, wide=False, description=description),
+        table=_scatter_table(scored, points, front),
+    )
+
+
+def _scatter_table(scored: Sequence[tuple[Config, int]], points: Sequence[Point], front: set[int]) -> Table:
     rows = [
         Row(
             point.name,
             (
-                shown(point.p50_s, duration, c.origin("latency_s | p50")),
-                shown(point.top1, percent, c.origin("top1")),
+                shown(point.p50_s, duration, config.origin("latency_s | p50")),
+                shown(point.top1, percent, config.origin("top1")),
                 "on the front" if i in front else "",
             ),
-            colour=point.colour,
+            colour=colour,
         )
-        for i, ((c, _), point) in enumerate(zip(scored, points, strict=True))
+        for i, ((config, colour), point) in enumerate(zip(scored, points, strict=True))
     ]
-    return Figure(
-        title="Accuracy against latency",
-        caption=(
-            f"Up and to the left is better. Accuracy is what the device itself scored{counted}; discs are float32,"
-            " diamonds int8. On the dashed line no other configuration is both faster and at least as accurate."
-        ),
-        wide=draw[0],
-        narrow=draw[1],
-        table=Table(
-            "Accuracy against latency", ("configuration", "p50", "top-1", "Pareto front"), rows, frozenset({3})
-        ),
-    )
+    heads = ("configuration", "p50", "top-1", "Pareto front")
+    return Table("Accuracy against latency", heads, rows, frozenset({3}))
+
+
+def _counted(scored: Sequence[tuple[Config, int]]) -> str:
+    images = sorted({n for c, _ in scored if isinstance(n := c.value.get("top1_images"), int) and n})
+    return f" on {' or '.join(f'{n:,}' for n in images)} labelled pictures" if images else ""
 
 
 def _top1(config: Config) -> float | None:
@@ -151,8 +133,7 @@ def _distributions(number: int, timed: Sequence[Config], colours: Sequence[int])
         return None
     rows = [DistributionRow(timed[i].title, timed[i].latency_s, colours[i]) for i in order]
     description = "Latency distributions, fastest first: " + "; ".join(
-        f"{row.name} median {duration(percentile(row.latency_s, 50) or 0.0)} of {len(row.latency_s)} inferences"
-        for row in rows
+        f"{row.name} median {duration(percentile(row.latency_s, 50) or 0.0)}" for row in rows
     )
     left_out = f" The {MOST_ROWS} fastest of {len(timed)} are drawn." if len(timed) > MOST_ROWS else ""
     table = Table(
@@ -163,8 +144,8 @@ def _distributions(number: int, timed: Sequence[Config], colours: Sequence[int])
     return Figure(
         title="Latency, every inference",
         caption=(
-            "Each shape is the histogram of all measured inferences of one configuration; the strong stroke is the median,"
-            f" the small one at the right the slowest.{left_out}"
+            "Each shape is the histogram of all measured inferences of one configuration; the strong stroke is the"
+            f" median, the small one at the right the slowest.{left_out}"
         ),
         wide=draw_distributions(f"latency-{number}-wide", rows, wide=True, description=description),
         narrow=draw_distributions(f"latency-{number}-narrow", rows, wide=False, description=description),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ from markupsafe import Markup
 
 from edgexfer.report.answers import paired_difference
 from edgexfer.report.lineage import Config, Family, Lineage
-from edgexfer.report.machines import machine_name
-from edgexfer.report.models import fastest_config, median, network_name, parameter_ratio
+from edgexfer.report.machines import by_machine, machine_name, machine_names
+from edgexfer.report.models import fastest_config, median, network_name, on_device, parameter_ratio
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Tile
 from edgexfer.report.values import Value, amount, percent, points, shown, size
 
+MOST_MACHINES = 3
 SPLITS = {"test": "test", "val": "validation"}
 
 
@@ -44,9 +45,8 @@ class Subject:
 def subject(found: Found, lineage: Lineage) -> Subject:
     """The best student by validation, else the best run by validation, else what was measured alone."""
     family = lineage.best
-    run = (
-        family.student if family else max(found.runs, key=lambda r: r.run.scores.get("val_top1") or -1.0, default=None)
-    )
+    alone = max(found.runs, key=lambda r: r.run.scores.get("val_top1") or -1.0, default=None)
+    run = family.student if family else alone
     if run is None:
         return Subject(None, None, found.artifacts, lineage.configs)
     return Subject(run, family, tuple(lineage.artifacts_of(found, run)), tuple(lineage.configs_of(run)))
@@ -55,9 +55,8 @@ def subject(found: Found, lineage: Lineage) -> Subject:
 def headline(about: Subject) -> str:
     """The page's heading, where the user gives none."""
     if about.run is None:
-        names = sorted(
-            {config.name for config in about.configs} | {a.label.rsplit("/", 1)[-1] for a in about.artifacts}
-        )
+        files = {artifact.label.rsplit("/", 1)[-1] for artifact in about.artifacts}
+        names = sorted(files | {config.name for config in about.configs})
         return names[0] if len(names) == 1 else f"{len(names)} models, measured"
     student = network_name(about.run.run.model)
     teacher = about.teacher[0].get("name")
@@ -135,16 +134,27 @@ def _chance(run: FoundRun, baseline: FoundRun) -> str:
 
 def _speed_sentence(about: Subject) -> Markup:
     text = _size_clause(about)
-    fastest = fastest_config(list(about.configs))
-    if fastest is None:
+    groups = by_machine([config for config in about.configs if config.refusal is None])
+    if not groups:
         return text + _unmeasured(about)
-    threads = f", {fastest.threads} thread{'' if fastest.threads == 1 else 's'}" if fastest.threads else ""
-    text += Markup(" its fastest file, {} ({}), answers in <b>{}</b> (median{}) on {}").format(
-        fastest.name.removesuffix(".onnx"), _file_size(fastest), median(fastest), threads, machine_name(fastest.result)
-    )
-    proven = fastest.value.get("verified")
-    text += Markup(", after that machine had proven its answers right") if proven else Markup(", its answers unproven")
-    return text + _slower_int8(about) + Markup(".")
+    named = list(zip(groups, machine_names(groups), strict=True))[:MOST_MACHINES]
+    clauses = [_machine_clause(group, name) for group, name in named]
+    text += Markup(" its fastest file answers in ") + Markup(" and in ").join(clauses)
+    proven = all(config.value.get("verified") for config in filter(None, map(fastest_config, groups)))
+    text += Markup(", after its answers were proven right there") if proven else Markup(", its answers unproven")
+    return text + Markup("").join(_slower_int8(group, name) for group, name in named) + Markup(".")
+
+
+def _machine_clause(configs: list[Config], name: str) -> Markup:
+    fastest = fastest_config(configs)
+    if fastest is None:
+        return Markup("")
+    details = ", ".join(filter(None, (fastest.precision, _threads(fastest))))
+    return Markup("<b>{}</b> on {} ({})").format(median(fastest), name, details or fastest.name)
+
+
+def _threads(config: Config) -> str:
+    return "" if config.threads is None else f"{config.threads} thread{'' if config.threads == 1 else 's'}"
 
 
 def _size_clause(about: Subject) -> Markup:
@@ -172,17 +182,14 @@ def _unmeasured(about: Subject) -> Markup:
     return Markup(" its speed has not been measured yet (<code>edgexfer bench</code>).")
 
 
-def _slower_int8(about: Subject) -> Markup:
-    """Says it plainly when int8 buys no speed."""
-    timed = [config for config in about.configs if config.refusal is None]
-    for config in timed:
-        for other in timed:
-            alike = config.result is other.result and config.threads == other.threads
-            if not (alike and config.precision == "int8" and other.precision == "float32"):
-                continue
-            mine, its = median(config), median(other)
-            if mine.exact is not None and its.exact is not None and mine.exact >= its.exact:
-                return Markup("; int8 is no faster than float32 there ({} against {})").format(mine, its)
+def _slower_int8(configs: list[Config], name: str) -> Markup:
+    """Says it plainly when int8 buys no speed on a machine."""
+    int8, float32 = ([c for c in configs if c.precision == kind] for kind in ("int8", "float32"))
+    pairs = [(mine, its) for mine in int8 for its in float32 if mine.threads == its.threads]
+    for mine, its in pairs:
+        slow, fast = median(mine), median(its)
+        if slow.exact is not None and fast.exact is not None and slow.exact >= fast.exact:
+            return Markup("; on {} int8 is no faster than float32 ({} against {})").format(name, slow, fast)
     return Markup("")
 
 
@@ -198,31 +205,35 @@ def _counts_sentence(found: Found, lineage: Lineage) -> Markup:
 
 def tiles(about: Subject) -> list[Tile]:
     """A few large numbers with what they mean."""
-    found: list[Tile] = []
-    run = about.run
-    told, pointer = about.teacher
-    if run is not None:
-        key = f"{about.split}_top1"
-        top1 = shown(run.run.scores.get(key), percent, run.origin(f"/scores/{key}"))
-        its = shown(told.get(key), percent, f"{pointer}/{key}")
-        note = Markup("teacher {}").format(its) if its.exact is not None else f"of {len(run.run.classes)} classes"
-        found.append(Tile(f"{SPLITS[about.split]} accuracy", top1, note))
-        ratio = parameter_ratio(run, *about.teacher)
-        parameters = shown(run.run.scores.get("parameters"), amount, run.origin("/scores/parameters"))
-        if ratio is not None and ratio.exact is not None and ratio.exact >= 1:
-            its = shown(told.get("parameters"), amount, f"{pointer}/parameters")
-            found.append(Tile("fewer parameters", ratio, Markup("{} instead of {}").format(parameters, its)))
-        elif parameters.exact is not None:
-            found.append(Tile("parameters", parameters, ""))
-    fastest = fastest_config(list(about.configs))
+    found = [*_run_tiles(about)]
+    fastest = fastest_config(on_device(list(about.configs)))
     if fastest is not None:
-        threads = f"{fastest.threads} thread{'' if fastest.threads == 1 else 's'}"
-        found.append(Tile("median latency", median(fastest), f"{fastest.precision or 'ONNX'}, {threads}"))
+        note = ", ".join(filter(None, (fastest.precision, machine_name(fastest.result))))
+        found.append(Tile("median latency", median(fastest), note))
     smallest = min(about.artifacts, key=lambda a: a.size_bytes, default=None)
     if smallest is not None:
         value = Value(size(smallest.size_bytes), smallest.size_bytes, f"{smallest.label} | bytes")
-        found.append(Tile("smallest file", value, str((smallest.info or {}).get("precision", "ONNX"))))
-    return [tile for tile in found if not isinstance(tile.value, Value) or tile.value.exact is not None]
+        found.append(Tile("smallest file", value, f"ONNX, {(smallest.info or {}).get('precision', 'foreign')}"))
+    return found
+
+
+def _run_tiles(about: Subject) -> Iterator[Tile]:
+    run, key = about.run, f"{about.split}_top1"
+    if run is None:
+        return
+    told, pointer = about.teacher
+    top1 = shown(run.run.scores.get(key), percent, run.origin(f"/scores/{key}"))
+    its = shown(told.get(key), percent, f"{pointer}/{key}")
+    if top1.exact is not None:
+        note = Markup("teacher {}").format(its) if its.exact is not None else f"{len(run.run.classes)} classes"
+        yield Tile(f"{SPLITS[about.split]} accuracy", top1, note)
+    ratio = parameter_ratio(run, *about.teacher)
+    parameters = shown(run.run.scores.get("parameters"), amount, run.origin("/scores/parameters"))
+    if ratio is not None and ratio.exact is not None and ratio.exact >= 1:
+        its = shown(told.get("parameters"), amount, f"{pointer}/parameters")
+        yield Tile("fewer parameters", ratio, Markup("{} instead of {}").format(parameters, its))
+    elif parameters.exact is not None:
+        yield Tile("parameters", parameters, "")
 
 
 def _gap_words(difference: float) -> str:
@@ -230,10 +241,6 @@ def _gap_words(difference: float) -> str:
     if text == "0.0":
         return "level with"
     return f"{text[1:]} points {'below' if difference < 0 else 'above'}"
-
-
-def _file_size(config: Config) -> Value:
-    return shown(config.value.get("size_bytes"), size, config.origin("size_bytes"))
 
 
 def _data_name(run: FoundRun) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK = "#010203"
@@ -25,10 +27,21 @@ GRID = "#030405"
 SURFACE = "#040506"
 ACCENT = "#050607"
 SERIES = tuple(f"#0a0b{i:02x}" for i in range(1, 9))
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
-    "solid", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.4, 1.5)), (0, (9, 2)), (0, (3, 1)), (0, (1, 2.4)), (0, (8, 1.5, 3, 1.5)),
-)  # fmt: skip
+Dash = tuple[int, tuple[float, ...]]
+DASHES: tuple[Dash | str, ...] = (
+    "solid",
+    (0, (5, 1.6)),
+    (0, (1.4, 1.4)),
+    (0, (6, 1.5, 1.4, 1.5)),
+    (0, (9, 2)),
+    (0, (3, 1)),
+    (0, (1, 2.4)),
+    (0, (8, 1.5, 3, 1.5)),
+)
 FONT = 9.5
+
+_FINE = (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)
+_FINER = tuple(1 + i / 20 for i in range(180))
 
 _VARIABLES = {
     INK: "var(--ink)",
@@ -64,7 +77,7 @@ def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "edgexfer",
         "text.parse_math": False,
@@ -92,6 +105,38 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(colors=MUTED, which="both", length=0, labelsize=FONT)
     axes.xaxis.label.set_color(MUTED)
     axes.yaxis.label.set_color(MUTED)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """About six round values between ``low`` and ``high`` (both above 0) for a logarithmic axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), _FINE, _FINER):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) >= 4:
+            return inside
+    return [low, math.sqrt(low * high), high]
+
+
+def percent_axis(axis: Axis) -> None:
+    """Round percentages on an axis of fractions, with as many decimals as their step needs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    locator = MaxNLocator(6, steps=[1, 2, 5, 10])
+    axis.set_major_locator(locator)
+    ticks = locator.tick_values(*axis.get_view_interval())
+    step = abs(float(ticks[1] - ticks[0])) * 100 if len(ticks) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.{decimals}f}%"))
+
+
+def milliseconds_axis(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis of seconds, written in milliseconds."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{float(f'{seconds * 1e3:.3g}'):g}"))
 
 
 def inline(drawing: Figure, name: str, description: str, tips: Sequence[str] = ()) -> Markup:

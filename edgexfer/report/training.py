@@ -22,6 +22,7 @@ def learning_curves(runs: Sequence[FoundRun], naming: Naming) -> list[Figure]:
     for start in range(0, len(trained), MOST_CURVES):
         some = trained[start : start + MOST_CURVES]
         figures += _figure(f"val-{start}", some, naming, "val_top1", "Validation accuracy", _VAL_CAPTION)
+        figures += _figure(f"valloss-{start}", some, naming, "val_loss", "Validation loss", _VAL_LOSS_CAPTION)
         figures += _figure(f"loss-{start}", some, naming, "train_loss", "Training loss", _LOSS_CAPTION)
     for number, run in enumerate(trained):
         if any(key in line for line in run.metrics for key in LOSSES) and number < MOST_CURVES:
@@ -30,6 +31,7 @@ def learning_curves(runs: Sequence[FoundRun], naming: Naming) -> list[Figure]:
 
 
 _VAL_CAPTION = "Top-1 on the validation split after each epoch; the dot is the epoch whose weights were kept."
+_VAL_LOSS_CAPTION = "Cross-entropy on the validation split: hard labels for every network, so that the lines compare."
 _LOSS_CAPTION = (
     "Mean loss of each epoch. A distilled student's loss mixes soft and hard terms, so its height does not compare with"
     " that of the others."
@@ -46,7 +48,7 @@ def _figure(name: str, runs: Sequence[FoundRun], naming: Naming, key: str, title
     description = f"{title} by epoch of " + ", ".join(
         f"{c.name} (last {c.values[-1]:.1%})" if fraction else f"{c.name} (last {c.values[-1]:.3g})" for c in lines
     )
-    svg = draw_curves(f"curves-{name}", lines, label=title.lower(), fraction=fraction, description=description)
+    svg = draw_curves(f"curves-{name}", lines, fraction=fraction, description=description)
     write: Callable[[Any], str] = percent if fraction else _four
     table = _table(title, [(run, key, naming.names[run.label]) for run, _ in drawn], write)
     keys = [Key(c.name, c.colour) for c in lines]
@@ -69,7 +71,7 @@ def _parts(name: str, run: FoundRun, naming: Naming) -> list[Figure]:
         Figure(
             f"What {label} learnt from",
             f"Mean of each term of the loss by epoch, before weighting.{weight}",
-            draw_curves(f"curves-{name}", lines, label="loss terms", fraction=False, description=description),
+            draw_curves(f"curves-{name}", lines, fraction=False, description=description),
             table=_table("Loss terms", [(run, key, words[key]) for key, _ in drawn], _four),
             keys=[Key(c.name, c.colour) for c in lines],
         )
@@ -98,6 +100,12 @@ def _table(caption: str, columns: Sequence[tuple[FoundRun, str, str]], write: Ca
         ]
         rows.append(Row(f"{line + 1}", cells))
     return Table(f"{caption} by epoch", ("epoch", *(name for _, _, name in columns)), rows)
+
+
+def _cell(run: FoundRun, key: str, line: int, write: Callable[[Any], str]) -> Any:
+    if line >= len(run.metrics):
+        return MISSING
+    return shown(run.metrics[line].get(key), write, run.metric_origin(line, key))
 
 
 def _four(value: float) -> str:

@@ -105,7 +105,7 @@ def make_onnx(
     node = onnx.helper.make_node("Identity", ["image"], ["logits"])
     ends = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["N", 10]) for n in ("image", "logits")]
     weight = onnx.numpy_helper.from_array(
-        np.zeros(4000 if precision == "float32" else 1000, dtype=np.float32), path.stem
+        np.zeros(534_234 if precision == "float32" else 133_559, dtype=np.float32), path.stem
     )
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "net", ends[:1], ends[1:], [weight]))
     if parent is not None:
