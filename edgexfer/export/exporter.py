@@ -22,7 +22,7 @@ from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
 from edgexfer.preprocessing import Preprocessing
 
 NOT_ASKED = "folding was turned off (--no-fold-bn)"
-FOLD_EXAMPLES = 8
+FOLD_EXAMPLES = 4
 
 Say = Callable[[str], None]
 
