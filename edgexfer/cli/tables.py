@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -43,7 +43,7 @@ def show_students(talk: Talk, result: DistillResult) -> None:
         talk.say(_verdict(scores, result.baseline.scores))
 
 
-def _row(name: str, scores: dict[str, Any], teacher: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         percent(scores["val_top1"]),
@@ -55,7 +55,7 @@ def _row(name: str, scores: dict[str, Any], teacher: dict[str, Any]) -> tuple[st
     )
 
 
-def _verdict(student: dict[str, Any], baseline: dict[str, Any]) -> str:
+def _verdict(student: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     split = "test" if student["test_top1"] is not None else "val"
     gain, images = student[f"{split}_top1"] - baseline[f"{split}_top1"], student[f"{split}_images"]
     word = "gained" if gain > 0 else "lost" if gain < 0 else "changed nothing:"

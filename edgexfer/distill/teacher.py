@@ -81,6 +81,8 @@ class Teachers:
 class _InOrder(torch.nn.Module):
     """A network whose outputs are put into the order of other class names."""
 
+    order: torch.Tensor
+
     def __init__(self, network: torch.nn.Module, order: Sequence[int]) -> None:
         super().__init__()
         self.network = network
@@ -130,7 +132,7 @@ def _frozen(
     name: str,
     source: str,
     sha256: str,
-    net: torch.nn.Module,
+    net: nets.Network,
     preprocessing: Preprocessing,
     order: Sequence[int],
     weights: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
 from edgexfer.preprocessing import Preprocessing
 
 NOT_ASKED = "folding was turned off (--no-fold-bn)"
-FOLD_EXAMPLES = 8
+FOLD_EXAMPLES = 4
 
 Say = Callable[[str], None]
 
@@ -169,6 +170,7 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
         return _Folding(net, 0, tuple(Kept(name, NOT_ASKED) for name in names), None)
     from edgexfer.fold import fold_batchnorm
 
+    net = copy.deepcopy(net).cpu().float().eval()
     pixels = pictures.images[:FOLD_EXAMPLES]
     if not len(pixels):
         pixels = golden_pixels(SEED, request.preprocessing)

@@ -10,7 +10,7 @@ from edgexfer.preprocessing import Preprocessing
 SEED = 0
 SAMPLES = 4
 RELATIVE_TOLERANCE = 1e-3
-SMALLEST_TOLERANCE = 1e-6
+SMALLEST_TOLERANCE = 1e-12
 
 
 def golden_pixels(seed: int, preprocessing: Preprocessing) -> np.ndarray:

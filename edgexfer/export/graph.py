@@ -8,7 +8,7 @@ Two files with the same digest compute the same and say the same of themselves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -104,6 +104,16 @@ def strip(model: onnx.ModelProto) -> None:
         for node in graph.node:
             for attribute in node.attribute:
                 attribute.ClearField("doc_string")
+
+
+def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Gives values of the main graph other names, all at once, in place (names may be swapped)."""
+    main = model.graph
+    for node in main.node:
+        node.input[:] = [names.get(n, n) for n in node.input]
+        node.output[:] = [names.get(n, n) for n in node.output]
+    for entry in (*main.input, *main.output, *main.value_info, *main.initializer):
+        entry.name = names.get(entry.name, entry.name)
 
 
 def check_written(model: onnx.ModelProto) -> None:

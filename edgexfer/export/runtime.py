@@ -9,6 +9,7 @@ import numpy as np
 
 from edgexfer.errors import ExportError
 from edgexfer.export.golden import feed
+from edgexfer.onnxruntime_import import import_onnxruntime
 from edgexfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ def open_session(content: bytes, *, threads: int = 1) -> onnxruntime.InferenceSe
     Raises:
         ExportError: ONNX Runtime refuses the model.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -25,6 +25,7 @@ from torch import nn
 from edgexfer.errors import ExportError
 from edgexfer.export import graph
 from edgexfer.export.metadata import INPUTS
+from edgexfer.export.runtime import OUTPUTS
 from edgexfer.preprocessing import Preprocessing
 
 _HIDDEN_DOMAIN = "edgexfer.kept"
@@ -65,7 +66,8 @@ class WithEmbedding(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits ``(N, K)`` and embedding ``(N, D)`` of ``(N, H, W, 3)`` uint8 or ``(N, 3, H, W)`` float."""
         if self.pixels:
-            x = x.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
+            # contiguous: a permuted tensor counts as channels-last, and pooling then exports a tangle of strides
+            x = x.permute(0, 3, 1, 2).contiguous().to(torch.float32) * self.scale + self.shift
         net = cast(Network, self.net)
         embedding = net.embed(x)
         return net.classify(embedding), embedding
@@ -92,6 +94,7 @@ def to_onnx(net: nn.Module, preprocessing: Preprocessing, kind: str = "uint8") -
     wrapped = WithEmbedding(net, preprocessing, kind).eval()
     calls = _batchnorm_calls(wrapped, example)
     model = _export(wrapped, example, INPUTS[kind])
+    graph.rename(model, dict(zip([o.name for o in model.graph.output], OUTPUTS, strict=True)))
     graph.strip(model)
     model.ir_version = graph.IR_VERSION
     graph.check_written(model)
@@ -145,7 +148,7 @@ def _export(wrapped: WithEmbedding, example: torch.Tensor, name: str) -> onnx.Mo
                 opset_version=graph.OPSET,
                 dynamic_shapes={"x": {0: torch.export.Dim("N", min=1)}},
                 input_names=[name],
-                output_names=["logits", "embedding"],
+                output_names=OUTPUTS,
                 optimize=False,
                 verbose=False,
             )

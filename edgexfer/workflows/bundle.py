@@ -44,7 +44,7 @@ def make_bundle(
     return write_bundle(
         artifacts,
         out,
-        samples=eval_pixels(store, np.arange(len(view)), info.preprocessing).numpy(),
+        samples=eval_pixels(store, range(len(view)), info.preprocessing).numpy(),
         labels=order[view.labels],
         classes=info.classes,
         files=view.files,

@@ -73,5 +73,5 @@ def _onnx_logits(path: Path, view: View) -> np.ndarray:
         raise FormatError(f"{str(path)!r} takes normalised floats; evaluate the file exported with --input uint8")
     classifier = Classifier(path)
     store = build_store(view, info.preprocessing)
-    batches = [np.arange(start, min(start + BATCH, len(view))) for start in range(0, len(view), BATCH)]
+    batches = [range(start, min(start + BATCH, len(view))) for start in range(0, len(view), BATCH)]
     return np.concatenate([classifier.logits(eval_pixels(store, b, info.preprocessing).numpy()) for b in batches])

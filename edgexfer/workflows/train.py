@@ -178,6 +178,13 @@ def _teacher(
     return from_run(folder, splits.classes)
 
 
+def _classes_in(start: Start) -> int:
+    """How many classes the weight file of ``start`` was made for."""
+    net = nets.build(start.model, 2, nets.preprocessing_for(start.model).input_size)
+    load_with_its_classes(net, start.weights)
+    return net.num_classes
+
+
 def _prepare(splits: Splits, start: Start, recipe: Recipe, listener: Listener, *, has_soft_labels: bool = False) -> Job:
     return prepare(
         splits,

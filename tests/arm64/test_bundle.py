@@ -117,6 +117,17 @@ def test_nothing_is_timed_without_being_asked_either(board: arm64_root.System, c
     assert [config["latency_s"] for config in json.loads(done.stdout)["configs"]] == [[]]
 
 
+def test_nothing_is_left_in_the_home_folder(board: arm64_root.System, copied: Path) -> None:
+    """onnxruntime 1.29 and newer keeps a device id and a queue of reports to its makers there, unless told not to."""
+    done = on_board(
+        board, copied, "cortex-a72", "sh", "-c", "python3 bench.py --verify-only --out /tmp/r && ls -A /tmp"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1:] == ["r"]
+    assert ".ses" not in done.stdout
+    assert ".cache" not in done.stdout
+
+
 @pytest.mark.parametrize("core", arm64_emulator.CORES)
 def test_logits_are_those_of_this_machine(
     board: arm64_root.System,
@@ -146,6 +157,33 @@ def tolerance_of(model: dict[str, Any], logits: np.ndarray) -> float:
     if model["precision"] == "float32":
         return 1e-4 * float(np.abs(logits).max())
     return float(model["golden"]["tolerance"])
+
+
+@pytest.mark.parametrize("core", arm64_emulator.CORES)
+def test_predict_says_what_it_says_on_this_machine(
+    board: arm64_root.System, copied: Path, pictures: Path, core: str
+) -> None:
+    names = [f"{i}.png" for i in range(PICTURES)]
+    command = (str(copied / "predict.py"), *names)
+    here = subprocess.run(
+        [sys.executable, *command], cwd=pictures, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert here.returncode == 0, here.stderr
+    there = arm64_emulator.run(
+        board.root,
+        ["python3", f"{INSIDE}/predict.py", *names],
+        core=core,
+        folder="/home/pi/pictures",
+        mounts={board.site_inside: board.site, INSIDE: copied, "/home/pi/pictures": pictures},
+    )
+    assert there.returncode == 0, there.stderr
+    assert all(name in there.stdout for name in names)
+    assert without_fractions(there.stdout) == without_fractions(here.stdout)
+
+
+def without_fractions(text: str) -> str:
+    """The text with probabilities and times, which may differ in their last digits, blotted out."""
+    return re.sub(r"\d+\.\d+(e-?\d+)?", "#", text)
 
 
 @pytest.mark.parametrize("core", arm64_emulator.CORES)

@@ -162,6 +162,25 @@ def test_a_network_that_answers_nan_is_refused(kit: SimpleNamespace, tmp_path: P
         export_network(net, kit.request(fold_bn=False), tmp_path / "x.onnx", pictures=kit.pictures(count=1))
 
 
+class NoHead(nn.Module):
+    """Its embedding is its logits."""
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+
+    def classify(self, embedding: torch.Tensor) -> torch.Tensor:
+        return embedding
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.embed(x))
+
+
+def test_outputs_keep_their_names_when_they_are_one_value(kit: SimpleNamespace) -> None:
+    model = exporter.to_onnx(NoHead(), kit.TALL, "uint8")
+    assert [o.name for o in model.graph.output] == ["logits", "embedding"]
+    assert not {"Shape", "Gather", "Range"} & {n.op_type for n in model.graph.node}  # no tangle of strides
+
+
 class Stubborn(nn.Module):
     """Looks at its values to decide what to do, or cannot take another batch size than two."""
 
