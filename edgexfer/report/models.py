@@ -133,7 +133,7 @@ def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
     its = teacher.get("parameters") if isinstance(teacher, Mapping) else None
     if not (isinstance(mine, int) and isinstance(its, int) and mine > 0):
         return None
-    return shown(its / mine, times, f"{pointer}/parameters / {run.origin('/scores/parameters')}")
+    return shown(its / mine, times, f"{pointer}/parameters ÷ {run.origin('/scores/parameters')}")
 
 
 def on_device(configs: list[Config]) -> list[Config]:
