@@ -107,7 +107,8 @@ def _image(picture: Any) -> Image.Image:
 
     if isinstance(picture, Image.Image):
         return picture
-    shape, dtype = getattr(picture, "shape", ()), str(getattr(picture, "dtype", type(picture).__name__))
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    dtype = str(getattr(picture, "dtype", type(picture).__name__))
     if len(shape) != 3 or shape[2] != 3 or min(shape) < 1 or dtype != "uint8":
         raise ValueError(f"is {dtype} {shape}; expected a file, a Pillow image, or uint8 RGB pixels (h, w, 3)")
     return Image.fromarray(picture)

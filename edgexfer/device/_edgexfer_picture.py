@@ -63,6 +63,8 @@ def read(path: str, preprocessing: Mapping[str, Any]) -> np.ndarray[Any, Any]:
                 return prepare(image, preprocessing)
     except (ValueError, OSError, SyntaxError, EOFError, MemoryError) as error:
         raise DeviceError(f"{path!r} {_reason(error)}") from error
+    except Image.DecompressionBombError as error:
+        raise DeviceError(f"{path!r} {_too_large()}") from error
     except Exception as error:  # hostile or damaged files make Pillow's decoders raise almost anything
         raise DeviceError(f"{path!r} cannot be decoded ({type(error).__name__}: {error})") from error
 
@@ -109,10 +111,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("has floating point pixels; save it with 8 bits a channel")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if _transparent(image):
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _transparent(image: Image.Image) -> bool:
+    """What Pillow 10.1 and newer calls ``has_transparency_data``."""
+    palette = image.palette.mode if image.palette is not None else ""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info or palette.endswith("A")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -141,9 +149,13 @@ def _check_size(size: Tuple[int, int]) -> None:
     if min(size) < 1:
         raise ValueError(f"has no pixels ({size[0]} x {size[1]})")
     if size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"has more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down")
+        raise ValueError(_too_large())
     if max(size) > MAX_ASPECT * min(size):
         raise ValueError(f"is {size[0]} x {size[1]} pixels, more than {MAX_ASPECT} times longer than wide; crop it")
+
+
+def _too_large() -> str:
+    return f"has more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down"
 
 
 def _reason(error: BaseException) -> str:
