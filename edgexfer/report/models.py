@@ -85,7 +85,7 @@ def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
             rows.setdefault(run.label, _run_row(run, lineage, naming, told, pointer))
     for run in lineage.others:
         rows.setdefault(run.label, _run_row(run, lineage, naming, None, ""))
-    return Table("Teacher against student: accuracy, size and speed", HEADS, list(rows.values()))
+    return Table("Accuracy, size and speed of every network", HEADS, list(rows.values()))
 
 
 def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, pointer: str) -> Row:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.report.latency import mean, pareto_front, percentile
+from edgexfer.report.latency import ENOUGH, mean, pareto_front, percentile
 
 
 @pytest.mark.parametrize(("percent", "enough"), [(90, 64), (95, 130), (99, 662)])
@@ -39,3 +39,15 @@ def test_nothing_beats_the_front_and_the_front_beats_the_rest(points: list[tuple
         assert not any(s < points[i][0] and a >= points[i][1] for s, a in points)
     for seconds, accuracy in points:
         assert any(points[i][0] <= seconds and points[i][1] >= accuracy for i in front)
+
+
+def test_the_page_and_the_device_agree() -> None:
+    from edgexfer.device import load
+
+    statistics = load("_edgexfer_statistics")
+    assert statistics.ENOUGH == ENOUGH
+    times = [0.001 * (1 + (i * 7919 % 1000) / 350) for i in range(700)]
+    told = statistics.summary(times)
+    for percent in ENOUGH:
+        assert percentile(times, percent) == pytest.approx(told[f"p{percent}_s"], rel=1e-12)
+    assert mean(times) == pytest.approx(told["mean_s"], rel=1e-12)
