@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from edgexfer.device import script
 from edgexfer.errors import DeviceError
 from edgexfer.files import refuse_overwrite
+from edgexfer.version import __version__
 
 
 def run_bench(
@@ -40,7 +42,8 @@ def run_bench(
     words = [sys.executable, str(script("bench.py")), str(target), "--out", str(made), "--threads", threads]
     words += ["--min-seconds", str(min_seconds), "--min-runs", str(min_runs)]
     words += ["--verify-only"] * verify_only + ["--force"] * force
-    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    env = {**os.environ, "EDGEXFER_VERSION": __version__}
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env, check=False)
     sys.stderr.write(done.stderr)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()]

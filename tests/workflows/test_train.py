@@ -106,9 +106,15 @@ def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, sm
     def attempt(*, allow_weak: bool) -> list[str]:
         heard = Heard()
         distill_data(
-            DataChoice(str(colours)), Start(small_net), [Start(str(broken))], Recipe(epochs=1, image_size=32, batch_size=8),
-            Target(tmp_path / "out", force=True), heard, softness=Softness(), allow_weak=allow_weak,
-        )  # fmt: skip
+            DataChoice(str(colours)),
+            Start(small_net),
+            [Start(str(broken))],
+            Recipe(epochs=1, image_size=32, batch_size=8),
+            Target(tmp_path / "out", force=True),
+            heard,
+            softness=Softness(),
+            allow_weak=allow_weak,
+        )
         return heard.lines
 
     with pytest.raises(TeacherError, match="no better than always answering.*--allow-weak-teacher"):
