@@ -17,7 +17,7 @@ from edgexfer.export.runtime import open_session
 from edgexfer.preprocessing import Preprocessing
 
 AT_ONCE = 4
-TRIAL_IMAGES = 64
+TRIAL_IMAGES = 32
 BINS = 2048
 
 
@@ -80,7 +80,9 @@ def calibrate(
             values = session.run(names, {session.get_inputs()[0].name: part})
             collector.collect_value(dict(zip(names, values, strict=True)))
     if not reservoir.seen:
-        raise QuantizationError("int8 needs real pictures to calibrate on, and none were given: pass the training split")
+        raise QuantizationError(
+            "int8 needs real pictures to calibrate on, and none were given: pass the training split"
+        )
     ranges = {method: _ranges(collector, method) for method in METHODS}
     return Calibration(ranges, np.stack(reservoir.kept), reservoir.seen)
 

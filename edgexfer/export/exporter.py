@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,72 +16,19 @@ from torch import nn
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, parity
 from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
-from edgexfer.export.metadata import INPUTS, ArtifactInfo, Kept, Proof
+from edgexfer.export.metadata import ArtifactInfo, Kept, Proof
+from edgexfer.export.plan import read_plan, write_plan
+from edgexfer.export.quantize import Int8, Source, Witnesses, quantize
+from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
-from edgexfer.preprocessing import Preprocessing
+
+__all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
 NOT_ASKED = "folding was turned off (--no-fold-bn)"
 FOLD_EXAMPLES = 4
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What is exported, whatever trained it.
-
-    Attributes:
-        model: The network's name.
-        classes: Class names in the order of the outputs.
-        preprocessing: What the network expects of its input.
-        parent_sha256: SHA-256 of the weight file.
-        fold_bn: Fold BatchNorm away.
-        input: ``"uint8"`` (pixels in, preprocessing in the graph) or ``"float"`` (a normalised tensor in).
-        force: Replace files that exist.
-    """
-
-    model: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    parent_sha256: str
-    fold_bn: bool = True
-    input: str = "uint8"
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Real pictures at the network's input size.
-
-    Attributes:
-        images: uint8 ``(N, H, W, 3)``, RGB, for the comparison; N may be 0.
-        labels: int64 ``(N,)``.
-        calibration: Batches of uint8 ``(n, H, W, 3)`` from the training split, for int8.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    calibration: Iterable[np.ndarray] = ()
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """What was written, and the figures it was written on."""
-
-    artifact: Path
-    info: ArtifactInfo
-    proof_file: Path
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that ``edgexfer export --json`` prints."""
-        return {
-            "artifact": str(self.artifact),
-            "batchnorm_folded": self.info.batchnorm_folded,
-            "batchnorm_kept": [{"name": k.name, "reason": k.reason} for k in self.info.batchnorm_kept],
-            "max_abs_error": self.info.proof.max_abs_error,
-            "top1_agreement": self.info.proof.top1_agreement,
-        }
 
 
 @dataclass(frozen=True)
@@ -114,6 +61,8 @@ def export_network(
 ) -> ExportResult:
     """Writes ``out`` and ``<stem>.proof.json`` once ONNX Runtime has given PyTorch's answers.
 
+    With ``int8`` also ``<stem>.int8.onnx`` and ``<stem>.plan.json``, once they are measured against the float32 file.
+
     Args:
         net: The trained network (``embed``, ``classify``); not changed.
         request: What is exported, and how.
@@ -124,42 +73,38 @@ def export_network(
     Raises:
         WouldOverwriteError: A file exists and ``force`` is off.
         ExportError: The options do not fit, the network cannot be exported, or the comparison failed.
+        QuantizationError: The int8 file cannot be made or is of no use; the float32 one is written.
     """
     check_request(request, out, pictures)
-    proof_file = out.with_name(f"{out.stem}.proof.json")
-    for path in (out, proof_file):
+    files = Files.beside(out)
+    plan = read_plan(request.plan) if request.int8 and request.plan is not None else None
+    written = [files.float32, files.proof]
+    if request.int8:
+        written += [files.int8] if plan is not None else [files.int8, files.plan]
+    for path in written:
         refuse_overwrite(path, request.force)
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, say)
     model = to_onnx(folding.module, request.preprocessing, request.input)
-    labelled, info = _prove(model, answers, folding, request, pictures)
-    write_bytes(out, graph.to_bytes(labelled))
-    write_json(proof_file, {"format": FORMAT, "artifact": out.name, "float32": info.to_dict()["proof"]})
-    say(_sentence(out, info))
-    return ExportResult(out, info, proof_file)
-
-
-def check_request(request: ExportRequest, out: Path, pictures: Pictures) -> None:
-    """Refuses what cannot be exported, before any work is done.
-
-    Raises:
-        ExportError: All mistakes found.
-    """
-    mistakes = []
-    height, width = request.preprocessing.input_size
-    if out.suffix != ".onnx":
-        mistakes.append(f"the output is {str(out)!r}; expected a name that ends in .onnx")
-    if request.input not in INPUTS:
-        mistakes.append(f"input is {request.input!r}; allowed: {', '.join(INPUTS)}")
-    if not request.classes:
-        mistakes.append("there are no class names")
-    images = pictures.images
-    if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3):
-        mistakes.append(f"images are {images.dtype} {images.shape}; expected uint8 (N, {height}, {width}, 3)")
-    if len(pictures.labels) != len(images):
-        mistakes.append(f"{len(images)} images come with {len(pictures.labels)} labels; expected one each")
-    if mistakes:
-        raise ExportError("; ".join(mistakes))
+    proven = _prove(model, answers, folding, request, pictures)
+    content = graph.to_bytes(proven.model)
+    write_bytes(files.float32, content)
+    proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"]}
+    write_json(files.proof, proof)
+    say(_sentence(out, proven.info))
+    result = ExportResult(out, proven.info, files.proof)
+    if not request.int8:
+        return result
+    source = Source(proven.model, proven.info, content)
+    witnesses = Witnesses(pictures.images, pictures.labels, proven.logits)
+    made = quantize(source, witnesses, pictures.calibration, target=request.target, plan=plan, say=say)
+    write_bytes(files.int8, made.content)
+    if plan is None:
+        write_plan(files.plan, made.plan)
+    write_json(files.proof, {**proof, "int8": _int8_proof(files.int8, made)})
+    for sentence in made.verdict:
+        say(sentence)
+    return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
 
 
 def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) -> _Folding:
@@ -183,9 +128,18 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
     return _Folding(folded.module, count, kept, error)
 
 
+@dataclass(frozen=True)
+class _Proven:
+    """A labelled model, and its own answers on the pictures, if there are any."""
+
+    model: onnx.ModelProto
+    info: ArtifactInfo
+    logits: np.ndarray | None
+
+
 def _prove(
     model: onnx.ModelProto, answers: _Answers, folding: _Folding, request: ExportRequest, pictures: Pictures
-) -> tuple[onnx.ModelProto, ArtifactInfo]:
+) -> _Proven:
     """Compares golden samples and pictures, and labels the model with what came out."""
     content, rule, kind = graph.to_bytes(model), request.preprocessing, request.input
     on_golden = parity.compare(content, golden_pixels(SEED, rule), answers.golden, rule, kind)
@@ -209,7 +163,24 @@ def _prove(
         ),
         golden=golden_of(on_golden.logits, SEED, tolerance_of(on_golden.logits)),
     )
-    return graph.attach(model, info)
+    labelled, info = graph.attach(model, info)
+    return _Proven(labelled, info, proven.logits if images else None)
+
+
+def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
+    """What the proof file says of int8; the only place where timings are kept."""
+    timed = made.race
+    return {
+        "artifact": path.name,
+        **made.info.to_dict()["proof"],
+        "top1": made.top1,
+        "top1_float32": made.top1_float32,
+        "plan": made.plan.describe(),
+        "float_islands": made.islands,
+        "speedup": timed.speedup if timed is not None else None,
+        "latency_s": None if timed is None else {"float32": list(timed.first_s), "int8": list(timed.second_s)},
+        "verdict": list(made.verdict),
+    }
 
 
 def _sentence(out: Path, info: ArtifactInfo) -> str:

@@ -78,7 +78,9 @@ def read_plan(path: Path) -> QuantizationPlan:
             ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise QuantizationError(f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew") from error
+        raise QuantizationError(
+            f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew"
+        ) from error
     if plan.target not in TARGETS or plan.method not in METHODS or not isinstance(plan.per_channel, bool):
         raise QuantizationError(
             f"the plan {str(path)!r} has target {plan.target!r}, method {plan.method!r}, per_channel"

@@ -51,7 +51,9 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
 
     missing = [name for name in activations(model) if name not in plan.ranges]
     if missing:
-        raise QuantizationError(f"the plan knows no range of {missing[0]!r} and {len(missing) - 1} others; make it anew")
+        raise QuantizationError(
+            f"the plan knows no range of {missing[0]!r} and {len(missing) - 1} others; make it anew"
+        )
     held = hold_outputs(model)
     ranges = {n: (np.float32(low), np.float32(high)) for n, (low, high) in plan.ranges.items()}
     with quiet():
@@ -136,11 +138,11 @@ def _release_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     others = [n for n in released.graph.node if n.name not in back]
     produced = {o for n in others for o in n.output}
     for holder in holders:
-        if holder.name not in produced:  # the last layer's own output was renamed: take what the holder reads
+        if holder.name not in produced:
             raise QuantizationError(f"the quantizer lost the output {holder.output[0]!r}")
     del released.graph.node[:]
     released.graph.node.extend(others)
-    graph.rename(released, {inner: outer for inner, outer in back.items()})
+    graph.rename(released, back)
     _drop_unread(released)
     return released
 

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from edgexfer.errors import ExportError
-from edgexfer.export import graph
+from edgexfer.export import graph, heads
 from edgexfer.export.metadata import INPUTS
 from edgexfer.export.runtime import OUTPUTS
 from edgexfer.preprocessing import Preprocessing
@@ -95,6 +95,7 @@ def to_onnx(net: nn.Module, preprocessing: Preprocessing, kind: str = "uint8") -
     calls = _batchnorm_calls(wrapped, example)
     model = _export(wrapped, example, INPUTS[kind])
     graph.rename(model, dict(zip([o.name for o in model.graph.output], OUTPUTS, strict=True)))
+    heads.convolution_to_gemm(model)
     graph.strip(model)
     model.ir_version = graph.IR_VERSION
     graph.check_written(model)
