@@ -61,7 +61,7 @@ def obstacle(module: nn.Module) -> str | None:
     if not is_plain(module):
         return f"is of class {type(module).__name__}, which has a forward of its own"
     tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    if any(isinstance(t, nn.parameter.UninitializedTensorMixin) for t in tensors):
+    if any(isinstance(t, (nn.UninitializedParameter, nn.UninitializedBuffer)) for t in tensors):
         return "is lazy and has not seen its first input"
     return None
 

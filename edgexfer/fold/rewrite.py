@@ -67,7 +67,7 @@ def folded_tensors(layer: nn.Module, bn: algebra.Affine, side: str) -> tuple[Ten
         own = modules.affine_of(layer)
         unit = torch.rsqrt(layer.running_var.double() + float(layer.eps))  # type: ignore[operator, union-attr, arg-type]
         both = algebra.compose(own, bn)
-        return both.scale / unit, both.shift + layer.running_mean.double() * both.scale  # type: ignore[operator, union-attr]
+        return both.scale / unit, both.shift + layer.running_mean.double() * both.scale
     weight: Tensor = layer.weight.detach()  # type: ignore[operator, union-attr, assignment]
     bias: Tensor | None = None if layer.bias is None else layer.bias.detach()  # type: ignore[operator, union-attr, assignment]
     groups = int(getattr(layer, "groups", 1))

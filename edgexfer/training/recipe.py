@@ -7,6 +7,7 @@ open, and says why each default was chosen.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -176,5 +177,5 @@ def _epochs(facts: Facts) -> int:
 def _learning_rate(optimizer: str, batch_size: int, pretrained: bool) -> float:
     """The peak for batches of 64, scaled by the square root for AdamW and linearly for SGD."""
     if optimizer == "adamw":
-        return (3e-4 if pretrained else 2e-3) * (batch_size / 64) ** 0.5
+        return (3e-4 if pretrained else 2e-3) * math.sqrt(batch_size / 64)
     return (0.01 if pretrained else 0.05) * batch_size / 64
