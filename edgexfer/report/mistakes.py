@@ -17,7 +17,7 @@ from edgexfer.report.values import Value, percent, shown
 from edgexfer.runs import PREDICTIONS_FILE
 
 MOST_TABLE_CLASSES = 24
-MOST_PAIRS = 20
+MOST_PAIRS = 10
 MOST_WRONG = 12
 MOST_RIGHT = 10
 MOST_PICTURED_RUNS = 8

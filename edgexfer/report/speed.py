@@ -19,6 +19,7 @@ from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import MISSING, Value, duration, milliseconds, percent, plain, shown, significant, size
 
 MOST_ROWS = 16
+_Scored = tuple[Config, int, Value]
 TIMES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms", "mean ms")
 HEADS = ("configuration", "answers", *TIMES, "images/s", "load ms", "first ms", "memory", "file", "top-1")
 
@@ -77,12 +78,12 @@ def _colours(timed: Sequence[Config], naming: Naming) -> list[int]:
 
 
 def _scatter(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Figure | None:
-    both = zip(timed, colours, strict=True)
-    scored = [(config, colour) for config, colour in both if _top1(config) is not None]
+    scored, source = _scored(list(zip(timed, colours, strict=True)))
     if not scored:
         return None
     points = [
-        Point(c.title, percentile(c.latency_s, 50) or 0.0, _top1(c) or 0.0, k, c.precision == "int8") for c, k in scored
+        Point(c.title, percentile(c.latency_s, 50) or 0.0, float(top1.exact or 0.0), k, c.precision == "int8")
+        for c, k, top1 in scored
     ]
     front = set(pareto_front([(p.p50_s, p.top1) for p in points]))
     description = f"Accuracy against median latency of {len(points)} configurations. Not beaten in both: " + "; ".join(
@@ -91,8 +92,8 @@ def _scatter(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Fi
     return Figure(
         title="Accuracy against latency",
         caption=(
-            f"Up and to the left is better. Accuracy is what the device itself scored{_counted(scored)}; discs are"
-            " float32, diamonds int8. No configuration off the dashed line is faster and as accurate as one on it."
+            f"Up and to the left is better. {source} Discs are float32, diamonds int8. No configuration off the dashed"
+            " line is faster and as accurate as one on it."
         ),
         wide=draw_scatter(f"scatter-{number}-wide", points, wide=True, description=description),
         narrow=draw_scatter(f"scatter-{number}-narrow", points, wide=False, description=description),
@@ -100,31 +101,49 @@ def _scatter(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Fi
     )
 
 
-def _scatter_table(scored: Sequence[tuple[Config, int]], points: Sequence[Point], front: set[int]) -> Table:
+def _scatter_table(scored: Sequence[_Scored], points: Sequence[Point], front: set[int]) -> Table:
     rows = [
         Row(
             point.name,
             (
                 shown(point.p50_s, duration, config.origin("latency_s | p50")),
-                shown(point.top1, percent, config.origin("top1")),
+                top1,
                 "on the front" if i in front else "",
             ),
             colour=colour,
         )
-        for i, ((config, colour), point) in enumerate(zip(scored, points, strict=True))
+        for i, ((config, colour, top1), point) in enumerate(zip(scored, points, strict=True))
     ]
     heads = ("configuration", "p50", "top-1", "Pareto front")
     return Table("Accuracy against latency", heads, rows, frozenset({3}))
 
 
-def _counted(scored: Sequence[tuple[Config, int]]) -> str:
-    images = sorted({n for c, _ in scored if isinstance(n := c.value.get("top1_images"), int) and n})
-    return f" on {' or '.join(f'{n:,}' for n in images)} labelled pictures" if images else ""
+def _scored(timed: Sequence[tuple[Config, int]]) -> tuple[list[_Scored], str]:
+    """Configurations with their accuracy, and a sentence on where it comes from; the two sources are never mixed."""
+    told = [(c, k, shown(c.value.get("top1"), percent, c.origin("top1"))) for c, k in timed]
+    measured = [entry for entry in told if entry[2].exact is not None]
+    if measured:
+        images = sorted({n for c, _, _ in measured if isinstance(n := c.value.get("top1_images"), int) and n})
+        counted = f" on {' or '.join(f'{n:,}' for n in images)} labelled pictures" if images else ""
+        return measured, f"Accuracy is what the device itself scored{counted}."
+    known = [(c, k, value) for c, k in timed if (value := workstation_top1(c)) is not None]
+    return known, "Accuracy is what the workstation scored, since the device was given no labelled pictures."
 
 
-def _top1(config: Config) -> float | None:
-    top1 = config.value.get("top1")
-    return float(top1) if isinstance(top1, int | float) and not isinstance(top1, bool) else None
+def workstation_top1(config: Config) -> Value | None:
+    """The run's accuracy on test (val where there is none); an int8 file's own one from its proof, else ``None``."""
+    if config.precision == "int8":
+        if config.artifact is None or config.artifact.proof is None:
+            return None
+        proof = config.artifact.proof.get("int8")
+        origin = f"{config.artifact.label.removesuffix('.onnx')}.proof.json#/int8/top1"
+        value = shown(proof.get("top1") if isinstance(proof, dict) else None, percent, origin)
+    elif config.run is not None:
+        key = "test_top1" if config.run.run.scores.get("test_top1") is not None else "val_top1"
+        value = shown(config.run.run.scores.get(key), percent, config.run.origin(f"/scores/{key}"))
+    else:
+        return None
+    return value if value.exact is not None else None
 
 
 def _distributions(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Figure | None:

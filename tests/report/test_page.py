@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from edgexfer.errors import FormatError, WouldOverwriteError
+from edgexfer.files import sha256_file
 from edgexfer.report import ReportSummary, write_report
 from edgexfer.runs import read_lines
 
@@ -258,6 +259,18 @@ def test_percentiles_stand_only_where_enough_inferences_carry_them(make: Any, tm
     origins = {origin for _, origin, _ in read(write_report([result], tmp_path / "r.html").out).numbers}
     assert "r.json#/configs/0/latency_s | p90" in origins
     assert not any(origin.endswith(("p95", "p99")) for origin in origins)
+
+
+def test_without_labelled_pictures_the_workstations_accuracy_stands_in_and_is_called_so(
+    world: Any, make: Any, tmp_path: Path
+) -> None:
+    shas = {path.name: sha256_file(path) for path in (world.artifact, world.int8)}
+    configs = [make.config(name, sha256=sha, top1=None, top1_images=0) for name, sha in shas.items()]
+    result = make.result(tmp_path / "r.json", configs)
+    page = read(write_report([world.student, world.artifact, world.int8, result], tmp_path / "r.html").out)
+    assert "the device was given no labelled pictures" in page.text
+    origins = [origin for _, origin, _ in page.numbers]
+    assert any(origin.endswith("student.int8.proof.json#/int8/top1") for origin in origins)
 
 
 def test_hostile_names_are_only_text(make: Any, tmp_path: Path) -> None:
