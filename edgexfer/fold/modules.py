@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -81,26 +83,26 @@ def batchnorm_obstacle(module: nn.Module) -> str | None:
     return None
 
 
-def affine_of(batchnorm: nn.Module) -> Affine:
+def affine_of(batchnorm: Any) -> Affine:
     """The scale and shift of a BatchNorm with running statistics."""
     gamma, beta, mean, var = (getattr(batchnorm, key) for key in ("weight", "bias", "running_mean", "running_var"))
     eps = batchnorm.eps
-    return affine(_detached(gamma), _detached(beta), mean.detach(), var.detach(), float(eps))  # type: ignore[arg-type, operator, union-attr]
+    return affine(_detached(gamma), _detached(beta), mean.detach(), var.detach(), float(eps))
 
 
-def dimensions(module: nn.Module) -> int:
+def dimensions(module: Any) -> int:
     """How many dimensions a batch has for which this layer's output channels are dimension 1."""
-    return module.weight.ndim if not isinstance(module, nn.Linear) else 2  # type: ignore[union-attr, return-value]
+    return 2 if isinstance(module, nn.Linear) else int(module.weight.ndim)
 
 
-def pads_with_zeros(module: nn.Module) -> bool:
+def pads_with_zeros(module: Any) -> bool:
     """Whether a convolution invents zeros at its border, which a BatchNorm before it would have made ``beta``."""
     if isinstance(module, nn.Linear) or module.padding_mode != "zeros":
         return False
     if isinstance(module.padding, str):
-        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]  # type: ignore[arg-type]
+        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
         return module.padding == "same" and any(reach)
-    return any(module.padding)  # type: ignore[arg-type]
+    return any(module.padding)
 
 
 def _detached(tensor: torch.Tensor | None) -> torch.Tensor | None:

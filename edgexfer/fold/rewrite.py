@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,15 +62,15 @@ def _fold_one(
     return None
 
 
-def folded_tensors(layer: nn.Module, bn: algebra.Affine, side: str) -> tuple[Tensor, Tensor]:
+def folded_tensors(layer: Any, bn: algebra.Affine, side: str) -> tuple[Tensor, Tensor]:
     """The weight and bias, float64, with which ``layer`` does the work of the BatchNorm on its ``side`` too."""
     if modules.is_batchnorm(layer):
         own = modules.affine_of(layer)
-        unit = torch.rsqrt(layer.running_var.double() + float(layer.eps))  # type: ignore[operator, union-attr, arg-type]
+        unit = torch.rsqrt(layer.running_var.double() + float(layer.eps))
         both = algebra.compose(own, bn)
         return both.scale / unit, both.shift + layer.running_mean.double() * both.scale
-    weight: Tensor = layer.weight.detach()  # type: ignore[operator, union-attr, assignment]
-    bias: Tensor | None = None if layer.bias is None else layer.bias.detach()  # type: ignore[operator, union-attr, assignment]
+    weight: Tensor = layer.weight.detach()
+    bias: Tensor | None = None if layer.bias is None else layer.bias.detach()
     groups = int(getattr(layer, "groups", 1))
     if side == "before":
         return algebra.before(weight, bias, bn, groups)
