@@ -40,7 +40,7 @@ def _replace(model: onnx.ModelProto, old: list[onnx.NodeProto], new: onnx.NodePr
     nodes = [*kept, new]
     names = {i for n in nodes for i in n.input} | {o for n in nodes for o in n.output}
     used = [t for t in model.graph.initializer if t.name in names]
-    hints = [v for v in model.graph.value_info if v.name in names]
+    hints = [v for v in model.graph.value_info if v.name in names - {t.name for t in used}]
     for field, entries in (("node", nodes), ("initializer", used), ("value_info", hints)):
         model.graph.ClearField(field)
         getattr(model.graph, field).extend(entries)

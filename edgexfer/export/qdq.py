@@ -69,7 +69,9 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
             list(QUANTIZED),
             {"ActivationSymmetric": False, "WeightSymmetric": True},
         )
-        made = quantizer.quantize_model()
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+        made = quantizer.model.model
     finished = _release_outputs(made)
     finished.ir_version = graph.IR_VERSION
     del finished.opset_import[:]
@@ -79,6 +81,7 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
     graph.strip(finished)
     if not any(n.op_type == "QuantizeLinear" for n in finished.graph.node):
         raise QuantizationError("this network has no layer that can be quantized; use the float32 file")
+    graph.check_written(finished)
     return finished
 
 
