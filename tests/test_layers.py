@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "edgexfer"
 GROUND = {"errors", "registry", "files", "preprocessing", "runs", "version", "torchvision_import", "onnxruntime_import"}
 ALLOWED = {
     **dict.fromkeys(GROUND, GROUND),
-    "device": set(),
+    "device": {"errors"},  # and its scripts nothing at all: tests/device/test_files_alone.py
     "data": GROUND,
     "nets": GROUND,
     "training": GROUND | {"data", "nets"},
@@ -57,6 +57,8 @@ def imported_rooms(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_room_imports_only_what_it_stands_on(path: Path) -> None:
     room = room_of(path)
+    if path == PACKAGE / "device" / "__init__.py":
+        return  # stays behind: a bundle carries the other files of the room
     strangers = set(imported_rooms(path)) - ALLOWED[room] - {room}
     assert not strangers, f"{path.name} imports {sorted(strangers)}, which {room} may not"
 

@@ -24,7 +24,7 @@ def command(out: Path, seed: int, force: bool, as_json: bool) -> None:
         show_students(talk, done.distilled)
         int8 = done.exported["int8"]
         talk.say(
-            f"int8 against float32 on held-out pictures: {percent(int8['top1'])} against {percent(int8['top1_float32'])},"
+            f"held-out pictures: int8 {percent(int8['top1'])}, float32 {percent(int8['top1_float32'])}; int8 is"
             f" {int8['speedup']:.2f} times as fast on this machine"
         )
         talk.say(f"look at the report: {done.report}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import _edgexfer_config as config
 import _edgexfer_emulation as emulation
@@ -21,6 +21,9 @@ import _edgexfer_statistics as statistics
 import _edgexfer_table as table
 from _edgexfer_environment import HERE, DeviceError, is_32_bit, say
 from _edgexfer_runtime import usable_cores
+
+if TYPE_CHECKING:
+    import _edgexfer_measure  # noqa: F401  # runs in a process of its own; the type checker finds it here
 
 VERSION = "EDGEXFER_VERSION"  # told by `edgexfer bench`, where there is no bundle to tell it
 LABELLED_EMULATED = 8
@@ -98,9 +101,8 @@ def benchmark(plan: Plan) -> int:
     say(table.render(configs))
     if signs and plan.time_anyway:
         say("emulated: these times are not latencies")
-    for one in configs:
-        if one["error"] and one["status"] != "interrupted":
-            say(f"error: {one['error']}")
+    for error in dict.fromkeys(c["error"] for c in configs if c["error"] and c["status"] != "interrupted"):
+        say(f"error: {error}")
     _keep(out, result)
     _print(plan, out, configs)
     if interruption.count:
@@ -188,7 +190,8 @@ def _lost(job: Mapping[str, Any], code: int, talk: str, interruptions: int) -> D
         status = "killed"
         error = f"the process measuring {name!r} was killed, most likely for lack of memory; free some, or add swap"
     elif code < 0:
-        error = f"the process measuring {name!r} died of {signal.Signals(-code).name}; this onnxruntime may not suit the CPU"
+        death = signal.Signals(-code).name
+        error = f"the process measuring {name!r} died of {death}; this onnxruntime may not suit the processor"
     else:
         last = talk.strip().splitlines()[-1:] or ["no message"]
         error = f"the process measuring {name!r} failed: {last[0]}"

@@ -38,7 +38,7 @@ def signs(root: str = "/") -> List[str]:
 
 
 def _interpreters(root: str) -> List[str]:
-    """qemu as the program behind one of this process's forebears, as the kernel sees them."""
+    """A qemu as the program behind one of this process's forebears, as the kernel sees them."""
     pid = str(os.getppid())
     for _ in range(4):
         program = _link(os.path.join(root, "proc", pid, "exe"))

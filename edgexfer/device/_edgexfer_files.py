@@ -160,9 +160,8 @@ def whole_file(path: str) -> Iterator[str]:
         os.replace(part, path)
         part = ""
     except OSError as error:
-        raise DeviceError(
-            f"cannot write {path!r}: {error.strerror}; free some space or choose another --out"
-        ) from error
+        remedy = "free some space or choose another --out"
+        raise DeviceError(f"cannot write {path!r}: {error.strerror}; {remedy}") from error
     finally:
         if part:
             with contextlib.suppress(OSError):

@@ -16,7 +16,8 @@ import time
 from typing import Any, Dict, List, Optional
 
 FEATURES = (
-    "asimd asimdhp asimddp i8mm bf16 sve sve2 sse4_2 avx avx2 fma f16c avx512f avx512_vnni avx512_bf16 avx_vnni amx_int8"
+    "asimd asimdhp asimddp i8mm bf16 sve sve2"
+    " sse4_2 avx avx2 fma f16c avx512f avx512_vnni avx512_bf16 avx_vnni amx_int8"
 ).split()
 THROTTLE = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 STICKY_SHIFT = 16

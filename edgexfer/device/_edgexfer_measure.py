@@ -51,7 +51,7 @@ def measure(job: Mapping[str, Any], found: Dict[str, Any]) -> None:
     verdict = model.verify(runtime, artifact)
     found.update(verified=verdict.verified, verification=verdict.to_dict())
     if verdict.verified is False:
-        found.update(status="wrong answers", error=_wrong(job["model"], verdict))
+        found.update(status="wrong answers", error=model.wrong_answers(job["model"], verdict))
         return
     found.update(load_s=load_s, first_s=first_s)
     if not job["verify_only"]:
@@ -117,15 +117,6 @@ def _guarded(run: Callable[[], Any]) -> None:
         run()
     except Exception as error:  # onnxruntime raises bare Exceptions and its own family
         raise DeviceError(f"the model opens but does not run here: {str(error).splitlines()[0]}") from error
-
-
-def _wrong(path: str, verdict: model.Verdict) -> str:
-    error = "not finite" if verdict.max_abs_error is None else f"off by up to {verdict.max_abs_error:.3g}"
-    return (
-        f"{path!r} gives wrong answers on this machine: logits {error} where {verdict.tolerance:.3g} is allowed,"
-        f" {verdict.top1_agreement:.0%} of the golden samples keep their class; not timed. Export it for this machine"
-        " (edgexfer export --target) or install another onnxruntime"
-    )
 
 
 def main() -> int:

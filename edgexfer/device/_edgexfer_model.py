@@ -163,6 +163,17 @@ def judge(logits: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], toleranc
     return Verdict(bool(error <= tolerance and agrees.all()), error, tolerance, float(np.mean(agrees)))
 
 
+def wrong_answers(path: str, verdict: Verdict) -> str:
+    """What to say of a model whose golden samples failed."""
+    finite = verdict.max_abs_error is not None and np.isfinite(verdict.max_abs_error)
+    error = f"off by up to {verdict.max_abs_error:.3g}" if finite else "not finite"
+    return (
+        f"{path!r} gives wrong answers on this machine: logits {error} where {verdict.tolerance:.3g} is allowed,"
+        f" {verdict.top1_agreement:.0%} of the golden samples keep their class. Export it for this machine"
+        " (edgexfer export --target) or install another onnxruntime"
+    )
+
+
 def random_feed(runtime: Runtime, seed: int = 0) -> Dict[str, Any]:
     """Random input of the declared shapes for a file that edgexfer did not write.
 
@@ -184,7 +195,8 @@ def softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Probabilities over the last axis, in float64."""
     values = np.asarray(logits, np.float64)
     values = np.exp(values - values.max(axis=-1, keepdims=True))
-    return values / values.sum(axis=-1, keepdims=True)
+    shares: np.ndarray[Any, Any] = values / values.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _random(generator: np.random.Generator, tensor: Tensor, shape: List[int]) -> Any:

@@ -6,21 +6,7 @@ from typing import Any, List, Mapping, Optional, Sequence
 
 import _edgexfer_statistics as statistics
 
-HEADINGS = (
-    "model",
-    "threads",
-    "answers",
-    "p50",
-    "p90",
-    "p95",
-    "p99",
-    "mean",
-    "images/s",
-    "load",
-    "memory",
-    "size",
-    "top-1",
-)
+HEADINGS = tuple("model threads answers p50 p90 p95 p99 mean images/s load memory size top-1".split())
 
 
 def rows(configs: Sequence[Mapping[str, Any]]) -> List[List[str]]:
@@ -33,9 +19,7 @@ def render(configs: Sequence[Mapping[str, Any]]) -> str:
     table = [list(HEADINGS), *rows(configs)]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEADINGS))]
     lines = [
-        "  ".join(
-            word.ljust(widths[i]) if i in (0, 2) else word.rjust(widths[i]) for i, word in enumerate(line)
-        ).rstrip()
+        "  ".join(w.ljust(widths[i]) if i in (0, 2) else w.rjust(widths[i]) for i, w in enumerate(line)).rstrip()
         for line in table
     ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

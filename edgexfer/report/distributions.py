@@ -50,6 +50,7 @@ def draw_distributions(name: str, rows: Sequence[Row], *, wide: bool, descriptio
         for place, row in enumerate(rows):
             values = np.asarray(row.latency_s, dtype=np.float64).clip(min=1e-9)
             _draw_row(axes, place, row, values, svg.tip_id(place))
+            _name_row(axes, place, svg.shortened(row.name, 72 if wide else 34), values)
             tips.append(
                 f"{row.name}: median {duration(float(np.median(values)))}, from {duration(float(values.min()))} to"
                 f" {duration(float(values.max()))}, {len(values):,} inferences"
@@ -74,11 +75,14 @@ def _draw_row(axes: Axes, place: int, row: Row, values: NDArray[np.float64], gid
     axes.plot([low, float(values.max())], [base, base], color=colour, linewidth=0.8)
     median = percentile(row.latency_s, 50) or low
     axes.plot([median] * 2, [base + 0.03, base - 0.56], color=svg.INK, linewidth=1.6)
-    axes.annotate(
-        row.name, (0, place + 0.14), xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=svg.INK,
-        ha="left", va="center",
-    )  # fmt: skip
-    axes.annotate(
-        f"median {duration(median)}", (1, place + 0.14), xycoords=("axes fraction", "data"), fontsize=svg.FONT,
-        color=svg.MUTED, ha="right", va="center",
-    )  # fmt: skip
+
+
+def _name_row(axes: Axes, place: int, name: str, values: NDArray[np.float64]) -> None:
+    """The configuration's name at the left, its median at the right."""
+    median = f"median {duration(float(np.median(values)))}"
+    for x, text, colour, side in ((0.0, name, svg.INK, "left"), (1.0, median, svg.MUTED, "right")):
+        label = axes.annotate(
+            text, (x, place + 0.14), xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=colour, va="center"
+        )
+        label.set_horizontalalignment(side)  # type: ignore[arg-type]
+        label.set_in_layout(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def machine_name(result: FoundResult) -> str:
     board, cpu, host, architecture = (
         str(result.machine.get(key) or "").strip() for key in ("board", "cpu", "host", "architecture")
     )
-    known = [board] if "raspberry" in board.lower() else []
+    known = [re.sub(r" Rev [\d.]+$", "", board)] if "raspberry" in board.lower() else []
     return next(filter(None, [*known, cpu, board, host, architecture]), "an unnamed machine")
 
 

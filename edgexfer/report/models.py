@@ -85,7 +85,7 @@ def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
             rows.setdefault(run.label, _run_row(run, lineage, naming, told, pointer))
     for run in lineage.others:
         rows.setdefault(run.label, _run_row(run, lineage, naming, None, ""))
-    return Table("Teacher against student: accuracy, size and speed", HEADS, list(rows.values()))
+    return Table("Accuracy, size and speed of every network", HEADS, list(rows.values()))
 
 
 def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, pointer: str) -> Row:
@@ -133,7 +133,7 @@ def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
     its = teacher.get("parameters") if isinstance(teacher, Mapping) else None
     if not (isinstance(mine, int) and isinstance(its, int) and mine > 0):
         return None
-    return shown(its / mine, times, f"{pointer}/parameters / {run.origin('/scores/parameters')}")
+    return shown(its / mine, times, f"{pointer}/parameters ÷ {run.origin('/scores/parameters')}")
 
 
 def on_device(configs: list[Config]) -> list[Config]:

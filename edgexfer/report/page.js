@@ -1,5 +1,5 @@
 "use strict";
-// Everything on the page reads without this script; it adds exact values on hover, copying, and opening for print.
+// Everything on the page reads without this script; it adds exact values on hover, and copying.
 (() => {
   document.addEventListener("pointerover", (event) => {
     const number = event.target.closest && event.target.closest("data[data-from]");
@@ -19,12 +19,4 @@
       setTimeout(() => { button.textContent = "Copy"; }, 1600);
     });
   }
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")].filter((d) => d.matches(".run"));
-    for (const details of closed) details.open = true;
-  });
-  addEventListener("afterprint", () => {
-    for (const details of closed) details.open = false;
-  });
 })();

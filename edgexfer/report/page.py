@@ -101,6 +101,7 @@ def write_report(
 def _sections(found: Found, lineage: Lineage, reader: PictureReader) -> dict[str, Any]:
     naming = name_runs(found, lineage)
     return {
+        "has_students": bool(lineage.families),
         "models": models_table(found, lineage, naming) if found.runs else None,
         "machines": machines(lineage, naming),
         "curves": learning_curves(found.runs, naming),

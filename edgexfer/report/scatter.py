@@ -59,7 +59,8 @@ def draw_scatter(name: str, points: Sequence[Point], *, wide: bool, description:
         axes.set_title("top-1 accuracy", loc="left", color=svg.MUTED, fontsize=svg.FONT)
         labelled = range(len(points)) if len(points) <= MOST_LABELS else front
         drawing.draw_without_rendering()
-        _place_labels(axes, points, list(labelled), set(front), corners)
+        names = [svg.shortened(point.name, 44 if wide else 28) for point in points]
+        _place_labels(axes, points, names, list(labelled), set(front), corners)
         tips = [f"{p.name}: {duration(p.p50_s)}, {percent(p.top1)}" for p in points]
         return svg.inline(drawing, name, description, tips)
 
@@ -88,7 +89,12 @@ def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]
 
 
 def _place_labels(
-    axes: Axes, points: Sequence[Point], labelled: list[int], bold: set[int], corners: Sequence[tuple[float, float]]
+    axes: Axes,
+    points: Sequence[Point],
+    names: Sequence[str],
+    labelled: list[int],
+    bold: set[int],
+    corners: Sequence[tuple[float, float]],
 ) -> None:
     """Puts each label on the side of its point where it covers least of what is there already."""
     places = [axes.transData.transform((p.p50_s, p.top1)) for p in points]
@@ -102,7 +108,7 @@ def _place_labels(
     ]
     for i in sorted(labelled, key=lambda k: k not in bold):  # the front picks its places first
         x, y = places[i]
-        wide, tall = len(points[i].name) * svg.FONT * 0.53, svg.FONT * 1.15
+        wide, tall = len(names[i]) * svg.FONT * 0.53, svg.FONT * 1.15
         choices = [
             (x + 9, y, "left"), (x - 9, y, "right"), (x, y + 13, "center"), (x, y - 13, "center"),
             (x + 6, y + 14, "left"), (x + 6, y - 14, "left"), (x - 6, y + 14, "right"), (x - 6, y - 14, "right"),
@@ -112,10 +118,11 @@ def _place_labels(
         costs = [sum(_overlap(box, other) for other in taken) + 4 * _outside(box, bounds) for box in boxes]
         best = min(range(len(choices)), key=lambda k: (round(costs[k]), k))
         cx, cy, side = choices[best]
-        axes.annotate(
-            points[i].name, _data_xy(axes, cx, cy), ha=side, va="center", fontsize=svg.FONT,
+        label = axes.annotate(
+            names[i], _data_xy(axes, cx, cy), ha=side, va="center", fontsize=svg.FONT,
             color=svg.INK if i in bold else svg.MUTED, fontweight="bold" if i in bold else "normal",
         )  # fmt: skip
+        label.set_in_layout(False)
         taken.append(boxes[best])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ from edgexfer.report.machines import by_machine, flat, machine_names, words
 from edgexfer.report.models import Naming
 from edgexfer.report.scatter import Point, draw_scatter
 from edgexfer.report.tables import Figure, Row, Table
-from edgexfer.report.values import MISSING, Value, duration, percent, plain, shown, significant, size
+from edgexfer.report.values import MISSING, Value, duration, milliseconds, percent, plain, shown, significant, size
 
 MOST_ROWS = 16
-TIMES = ("p50", "p90", "p95", "p99", "mean")
-HEADS = ("configuration", "answers", *TIMES, "per s", "load", "first", "memory", "file", "top-1")
+TIMES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms", "mean ms")
+HEADS = ("configuration", "answers", *TIMES, "images/s", "load ms", "first ms", "memory", "file", "top-1")
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,13 @@ def _spread_row(config: Config, colour: int) -> Row:
     )
 
 
-def _percentile(config: Config, percent: int) -> Any:
+def _percentile(config: Config, percent: int, write: Callable[[Any], str] = duration) -> Any:
     value = percentile(config.latency_s, percent)
     if value is None:
         return Markup('<span class="missing" title="needs {} inferences, {} were measured">–</span>').format(
             ENOUGH[percent], len(config.latency_s)
         )
-    return shown(value, duration, config.origin(f"latency_s | p{percent}"))
+    return shown(value, write, config.origin(f"latency_s | p{percent}"))
 
 
 def _table(configs: Sequence[Config]) -> Table:
@@ -192,11 +192,11 @@ def _config_row(config: Config) -> Row:
         note=error,
         cells=(
             answers_word(config),
-            *(_percentile(config, percent) if timed else MISSING for percent in ENOUGH),
-            shown(average, duration, origin("latency_s | mean")),
+            *(_percentile(config, percent, milliseconds) if timed else MISSING for percent in ENOUGH),
+            shown(average, milliseconds, origin("latency_s | mean")),
             shown(speed, significant, origin("latency_s | rate")),
-            shown(value.get("load_s") if timed else None, duration, origin("load_s")),
-            shown(value.get("first_s") if timed else None, duration, origin("first_s")),
+            shown(value.get("load_s") if timed else None, milliseconds, origin("load_s")),
+            shown(value.get("first_s") if timed else None, milliseconds, origin("first_s")),
             shown(value.get("peak_rss_bytes") if timed else None, size, origin("peak_rss_bytes")),
             shown(value.get("size_bytes"), size, origin("size_bytes")),
             shown(value.get("top1"), percent, origin("top1")),

@@ -100,7 +100,7 @@ def _good_sentence(about: Subject) -> Markup:
     text = Markup("It names <b>{}</b> of the {}{} pictures rightly").format(top1, count, SPLITS[split])
     told, pointer = about.teacher
     if isinstance(told.get(key), int | float):
-        gap = shown(scores[key] - told[key], _gap_words, f"{run.origin(f'/scores/{key}')} - {pointer}/{key}")
+        gap = shown(scores[key] - told[key], _gap_words, f"{run.origin(f'/scores/{key}')} − {pointer}/{key}")
         text += Markup(", {} its teacher ({})").format(gap, shown(told[key], percent, f"{pointer}/{key}"))
     text += _baseline_clause(about, key)
     text += Markup("") if split == "test" else Markup("; there is no test split, and validation also chose the epoch")
@@ -115,7 +115,7 @@ def _baseline_clause(about: Subject, key: str) -> Markup:
         return Markup("")
     pointer = f"/scores/{key}"
     gain = run.run.scores[key] - baseline.run.scores[key]
-    gap = shown(gain, _gap_words, f"{run.origin(pointer)} - {baseline.origin(pointer)}")
+    gap = shown(gain, _gap_words, f"{run.origin(pointer)} − {baseline.origin(pointer)}")
     text = Markup(" and {} the same network trained on hard labels alone ({}").format(
         gap, shown(baseline.run.scores[key], percent, baseline.origin(pointer))
     )

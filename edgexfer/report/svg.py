@@ -11,6 +11,7 @@ import contextlib
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         "axes.unicode_minus": True,
         "path.simplify": True,
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has fonts of its own
         drawing = Figure(figsize=(width / 72, height / 72), layout="constrained")
         FigureCanvasSVG(drawing)
         drawing.patch.set_alpha(0)
@@ -107,14 +109,23 @@ def _plain(axes: Axes) -> None:
     axes.yaxis.label.set_color(MUTED)
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` on one line of at most ``most`` characters, its middle left out; the whole stands in tips and tables."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    tail = most // 2
+    return f"{line[: most - tail - 1]}…{line[-tail:]}"
+
+
 def log_ticks(low: float, high: float) -> list[float]:
-    """About six round values between ``low`` and ``high`` (both above 0) for a logarithmic axis."""
+    """Three to seven round values between ``low`` and ``high`` (both above 0) for a logarithmic axis."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), _FINE, _FINER):
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         inside = [tick for tick in ticks if low <= tick <= high]
-        if len(inside) >= 4:
-            return inside
+        if len(inside) >= 4 or (len(inside) == 3 and steps is _FINE):
+            return inside[:: math.ceil(len(inside) / 7)]
     return [low, math.sqrt(low * high), high]
 
 

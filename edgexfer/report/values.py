@@ -24,8 +24,8 @@ class Value:
     Attributes:
         text: What is read.
         exact: The number itself; ``None`` where there is none.
-        origin: ``file#/json/pointer``; behind ``" | "`` what was derived from it (``p50``), and with ``" / "`` between
-            two origins their ratio, with ``" - "`` their difference.
+        origin: ``file#/json/pointer``; behind ``" | "`` what was derived from it (``p50``), and with ``" ÷ "`` between
+            two origins their ratio, with ``" − "`` their difference.
     """
 
     text: str
@@ -64,7 +64,8 @@ def significant(number: Number, digits: int = 3) -> str:
     """``number`` with so many significant digits, never in powers of ten and never fewer than its whole part."""
     if number == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(number))))
+    rounded = float(f"{number:.{digits - 1}e}")  # 9.996 has its decimals counted as 10.0
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{number:,.{decimals}f}"
 
 

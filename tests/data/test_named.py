@@ -150,7 +150,7 @@ def test_download_is_only_asked_of_torchvision_when_given(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"\0\0\x08\x01")[:12], "cannot be read"),
+        (gzip.compress(b"\0\0\x08\x01", mtime=0)[:12], "cannot be read"),
         (b"\x1f\x8bgarbage that is no gzip", "cannot be read"),
         (b"hello", "is not an idx file of unsigned bytes"),
         (b"", "is not an idx file of unsigned bytes"),

@@ -1,4 +1,4 @@
-"""Makes tiny artifacts with known weights for tests: a real classifier of colours, as edgexfer's metadata describe it."""
+"""Makes tiny artifacts with known weights for tests: a real classifier of colours, as edgexfer writes them."""
 
 from __future__ import annotations
 

@@ -47,20 +47,33 @@ def make_run(
     write_lines(folder / "predictions.jsonl", lines)
     write_lines(folder / "metrics.jsonl", _metrics(epochs, accuracy, command, generator))
     scores: dict[str, Any] = {
-        "val_top1": _top1(lines, "val"), "test_top1": _top1(lines, "test"), "val_images": images,
-        "test_images": images if "test" in splits else 0, "train_images": 1257, "parameters": parameters,
-        "operations": parameters * 37, "weights_bytes": parameters * 4 + 8192, "seconds": 41.75, "best_epoch": epochs - 2,
-    }  # fmt: skip
+        "val_top1": _top1(lines, "val"),
+        "test_top1": _top1(lines, "test"),
+        "val_images": images,
+        "test_images": images if "test" in splits else 0,
+        "train_images": 1257,
+        "parameters": parameters,
+        "operations": parameters * 37,
+        "weights_bytes": parameters * 4 + 8192,
+        "seconds": 41.75,
+        "best_epoch": epochs - 2,
+    }
     told: dict[str, Any] = {"command": command, "argv": list(argv), "data": "digits", "data_path": None}
     told["settings"] = {"epochs": epochs, "batch_size": 64, "lr": 0.05, "optimizer": "sgd", "augment": "light"}
     write_run(
         folder,
         Run(
-            model=model, classes=tuple(classes), preprocessing=square(32), splits_fingerprint="f" * 64, seed=seed,
-            recipe={**told, **(recipe or {})}, parents=tuple(parents), scores={**scores, **(extra_scores or {})},
+            model=model,
+            classes=tuple(classes),
+            preprocessing=square(32),
+            splits_fingerprint="f" * 64,
+            seed=seed,
+            recipe={**told, **(recipe or {})},
+            parents=tuple(parents),
+            scores={**scores, **(extra_scores or {})},
             created=created,
         ),
-    )  # fmt: skip
+    )
     return folder
 
 
@@ -90,10 +103,14 @@ def _metrics(epochs: int, accuracy: float, command: str, generator: np.random.Ge
         soft, hard = 9.5 * (1 - done) + 0.9, 2.2 * (1 - done) + 0.08
         noise = 1 + generator.normal(0, 0.03)
         line = {
-            "epoch": epoch, "lr": 0.05 * (1 - epoch / epochs), "seconds": 3.4, "images_per_s": 369.0,
+            "epoch": epoch,
+            "lr": 0.05 * (1 - epoch / epochs),
+            "seconds": 3.4,
+            "images_per_s": 369.0,
             "train_loss": (0.9 * soft + 0.1 * hard if command == "distill" else hard) * noise,
-            "val_loss": hard * 1.2 * noise, "val_top1": min(accuracy, accuracy * done * (1 + generator.normal(0, 0.01)) + 0.03),
-        }  # fmt: skip
+            "val_loss": hard * 1.2 * noise,
+            "val_top1": min(accuracy, accuracy * done * (1 + generator.normal(0, 0.01)) + 0.03),
+        }
         lines.append({**line, "soft_loss": soft, "hard_loss": hard} if command == "distill" else line)
     return lines
 
@@ -110,16 +127,23 @@ def make_onnx(
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "net", ends[:1], ends[1:], [weight]))
     if parent is not None:
         info = {
-            "format": 1, "classes": list(DIGITS), "preprocessing": square(32).to_dict(), "model": "tiny-darknet",
-            "parent_sha256": parent, "precision": precision, "input": "uint8",
+            "format": 1,
+            "classes": list(DIGITS),
+            "preprocessing": square(32).to_dict(),
+            "model": "tiny-darknet",
+            "parent_sha256": parent,
+            "precision": precision,
+            "input": "uint8",
             "batchnorm": {"folded": 15 - len(kept), "kept": [{"name": n, "reason": r} for n, r in kept]},
             "proof": {
-                "fold_max_rel_error_f64": 3.2e-15, "max_abs_error": 0.41 if precision == "int8" else 4.77e-06,
-                "top1_agreement": 0.9925925925925926 if precision == "int8" else 1.0, "images": 270,
+                "fold_max_rel_error_f64": 3.2e-15,
+                "max_abs_error": 0.41 if precision == "int8" else 4.77e-06,
+                "top1_agreement": 0.9925925925925926 if precision == "int8" else 1.0,
+                "images": 270,
             },
             "golden": {"seed": 7, "logits": [[0.0] * 10], "tolerance": 0.82 if precision == "int8" else 0.011},
             "digest": "d" * 64,
-        }  # fmt: skip
+        }
         entry = model.metadata_props.add()
         entry.key, entry.value = "edgexfer", json.dumps(info)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,22 +159,42 @@ def make_config(
     latency = p50_s * (1 + generator.gamma(2.0, 0.02, runs) - 0.03)
     latency[:: max(runs // 7, 1)] *= 1.6
     return {
-        "model": model, "sha256": sha256, "precision": "int8" if "int8" in model else "float32", "runtime": "onnxruntime",
-        "runtime_version": "1.32.0", "threads": 1, "scenario": "single-stream", "latency_s": [float(v) for v in latency],
-        "load_s": 0.0312, "first_s": 0.0041, "peak_rss_bytes": 61_440_000, "size_bytes": 4_207_312, "top1": 0.9765625,
-        "top1_images": 256, "verified": True, "status": "ok", "error": None,
+        "model": model,
+        "sha256": sha256,
+        "precision": "int8" if "int8" in model else "float32",
+        "runtime": "onnxruntime",
+        "runtime_version": "1.32.0",
+        "threads": 1,
+        "scenario": "single-stream",
+        "latency_s": [float(v) for v in latency],
+        "load_s": 0.0312,
+        "first_s": 0.0041,
+        "peak_rss_bytes": 61_440_000,
+        "size_bytes": 4_207_312,
+        "top1": 0.9765625,
+        "top1_images": 256,
+        "verified": True,
+        "status": "ok",
+        "error": None,
         "observed": {"before": {"temperature_c": 48.3}, "during": [], "after": {"temperature_c": 61.2}},
         **more,
-    }  # fmt: skip
+    }
 
 
 def make_result(path: Path, configs: Sequence[dict[str, Any]], *, emulated: bool = False, **machine: Any) -> Path:
     """A benchmark result file."""
     told = {
-        "host": "raspberrypi", "board": "Raspberry Pi 4 Model B Rev 1.4", "cpu": "Cortex-A72", "architecture": "aarch64",
-        "cores": 4, "memory_bytes": 3_979_612_160, "governor": "ondemand", "cpu_features": ["asimd"], "python": "3.11.2",
+        "host": "raspberrypi",
+        "board": "Raspberry Pi 4 Model B Rev 1.4",
+        "cpu": "Cortex-A72",
+        "architecture": "aarch64",
+        "cores": 4,
+        "memory_bytes": 3_979_612_160,
+        "governor": "ondemand",
+        "cpu_features": ["asimd"],
+        "python": "3.11.2",
         **machine,
-    }  # fmt: skip
+    }
     result = {"format": 1, "created": "2026-03-01T12:00:00Z", "edgexfer_version": "0.1.0", "machine": told}
     write_json(path, {**result, "emulated": emulated, "configs": list(configs)})
     return path
@@ -201,15 +245,26 @@ def make_world(root: Path) -> World:
     teacher_scores = json.loads((teacher / "run.json").read_text())["scores"]
     kept = ("val_top1", "test_top1", "parameters", "operations", "weights_bytes")
     make_run(
-        student, accuracy=0.978, epochs=18, command="distill", argv=argv, parameters=1_042_104 - 990 * 513,
-        parents=[{"role": "teacher", "source": "student/teachers/0-resnet18", **told}], created="2026-03-01T10:05:00Z",
+        student,
+        accuracy=0.978,
+        epochs=18,
+        command="distill",
+        argv=argv,
+        parameters=1_042_104 - 990 * 513,
+        parents=[{"role": "teacher", "source": "student/teachers/0-resnet18", **told}],
+        created="2026-03-01T10:05:00Z",
         extra_scores={"teacher": {"name": "resnet18", **{k: teacher_scores[k] for k in kept}}},
         recipe={"alpha": 0.9, "temperature": 4.0, "ensemble": "geometric"},
-    )  # fmt: skip
+    )
     baseline = make_run(
-        student / "hard-label-baseline", accuracy=0.955, epochs=18, command="baseline", argv=argv,
-        parameters=1_042_104 - 990 * 513, created="2026-03-01T10:09:00Z",
-    )  # fmt: skip
+        student / "hard-label-baseline",
+        accuracy=0.955,
+        epochs=18,
+        command="baseline",
+        argv=argv,
+        parameters=1_042_104 - 990 * 513,
+        created="2026-03-01T10:09:00Z",
+    )
     artifact = make_onnx(
         root / "student.onnx", parent=weights_sha256(student), kept=[("head.bn", "its input is used twice")]
     )
@@ -220,12 +275,23 @@ def make_world(root: Path) -> World:
         root / "student.int8.proof.json", {**proof, "int8": {"top1": 0.974, "top1_float32": 0.978, "speedup": 1.83}}
     )
     result = make_result(root / "results/bench-pi4.json", _board_configs(sha256_file(artifact), sha256_file(int8)))
-    make_result(root / "results/bench-server.json", _server_configs(sha256_file(artifact), sha256_file(int8)),
-                host="workstation", board="Supermicro X12", cpu="Intel Xeon Silver 4314", architecture="x86_64", cores=16)  # fmt: skip
     make_result(
-        root / "results/bench-emulated.json", [make_config("student.onnx", sha256=sha256_file(artifact), p50_s=0.9, runs=80)],
-        emulated=True, host="qemu-a53", board=None, cpu="Cortex-A53",
-    )  # fmt: skip
+        root / "results/bench-server.json",
+        _server_configs(sha256_file(artifact), sha256_file(int8)),
+        host="workstation",
+        board="Supermicro X12",
+        cpu="Intel Xeon Silver 4314",
+        architecture="x86_64",
+        cores=16,
+    )
+    make_result(
+        root / "results/bench-emulated.json",
+        [make_config("student.onnx", sha256=sha256_file(artifact), p50_s=0.9, runs=80)],
+        emulated=True,
+        host="qemu-a53",
+        board=None,
+        cpu="Cortex-A53",
+    )
     return World(root, student, teacher, baseline, artifact, int8, result)
 
 
@@ -235,10 +301,18 @@ def _board_configs(float32: str, int8: str) -> list[dict[str, Any]]:
         make_config("student.onnx", sha256=float32, p50_s=0.0058, threads=2, runs=900),
         make_config("student.onnx", sha256=float32, p50_s=0.0039, threads=4, runs=900),
         make_config("student.int8.onnx", sha256=int8, p50_s=0.0055, top1=0.97265625, size_bytes=701_233, runs=150),
-        make_config("student.int8.onnx", sha256=int8, p50_s=0.0031, threads=2, top1=0.97265625, size_bytes=701_233, runs=100),
+        make_config(
+            "student.int8.onnx", sha256=int8, p50_s=0.0031, threads=2, top1=0.97265625, size_bytes=701_233, runs=100
+        ),
         make_config("squeezenet.onnx", p50_s=0.0212, top1=0.96484375, runs=50, verified=None),
-        make_config("broken.onnx", verified=False, status="wrong answers", error="broken.onnx: logits differ by 3.1 where 0.011 is allowed", runs=0),
-    ]  # fmt: skip
+        make_config(
+            "broken.onnx",
+            verified=False,
+            status="wrong answers",
+            error="its logits differ by 3.1 where 0.011 is allowed",
+            runs=0,
+        ),
+    ]
 
 
 def _server_configs(float32: str, int8: str) -> list[dict[str, Any]]:

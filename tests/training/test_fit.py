@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,14 @@ from torch.nn import functional
 
 from edgexfer.errors import TrainingError
 from edgexfer.runs import read_lines
-from edgexfer.training import fit as fit_module
 from edgexfer.training.compute import find_device
-from edgexfer.training.fit import Batch, fit
+from edgexfer.training.fit import Batch, FitResult, fit
 from edgexfer.training.listener import Silent
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
 
 CPU = torch.device("cpu")
+FIT_MODULE = importlib.import_module("edgexfer.training.fit")
 
 
 class Points:
@@ -65,7 +67,7 @@ def validate(net: nn.Module) -> Predictions:
         return Predictions(net(points.inputs).numpy(), points.labels.numpy())
 
 
-def run_fit(folder: Path, net: nn.Module, **changes: object) -> fit_module.FitResult:
+def run_fit(folder: Path, net: nn.Module, **changes: object) -> FitResult:
     arguments: dict[str, object] = {
         "step": step,
         "batches": Points(),
@@ -95,8 +97,6 @@ def test_it_learns_and_logs_every_part(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
     first, second = run_fit(tmp_path / "a", student()), run_fit(tmp_path / "b", student())
     assert same(first.last, second.last)
-    from dataclasses import replace
-
     other = run_fit(tmp_path / "c", student(), settings=replace(settings(), seed=5))
     assert not same(first.last, other.last)
 
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
 def test_an_interrupted_training_ends_bit_for_bit_the_same(
     tmp_path: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
     whole = run_fit(tmp_path / "whole", student())
 
     class Killed(Silent):
@@ -122,14 +122,14 @@ def test_an_interrupted_training_ends_bit_for_bit_the_same(
 
 
 def test_other_settings_cannot_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
     run_fit(tmp_path, student())
     with pytest.raises(TrainingError, match="epochs was 6, now 9"):
         run_fit(tmp_path, student(), settings=settings(9))
 
 
 def test_a_damaged_checkpoint_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
     run_fit(tmp_path, student())
     (tmp_path / "resume" / "checkpoint.pt").write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(TrainingError, match="cannot be read .* start again with --force"):
