@@ -1,15 +1,16 @@
 # The workstation: training, distillation, export and reports, in the exact environment of constraints.txt.
 #
-#   docker build -f docker/workstation.Dockerfile -t edgexfer .
+#   docker build -f docker/workstation.Dockerfile -t edgexfer --build-arg TORCH_CPU_INDEX=... .
 #   docker build -f docker/workstation.Dockerfile -t edgexfer:cuda --build-arg TORCH_BUILD=cuda .
 #   docker run --rm -v "$PWD:/work" edgexfer finetune photos/ --model resnet18 --out runs/teacher
 #
-# TORCH_BUILD: "cpu" (small) takes PyTorch's CPU wheels from TORCH_CPU_INDEX; "cuda" takes the usual ones, which carry
-# CUDA's libraries themselves and need only the host's driver and `docker run --gpus all`.
+# TORCH_BUILD: "cpu" (small) takes PyTorch's CPU wheels from TORCH_CPU_INDEX, the address that PyTorch's own install page
+# gives for them; "cuda" takes the usual ones, which carry CUDA's libraries themselves and need only the host's driver
+# and `docker run --gpus all`.
 FROM python:3.11.14-slim-bookworm
 
 ARG TORCH_BUILD=cpu
-ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_CPU_INDEX=
 
 ENV ORT_DISABLE_TELEMETRY=1 \
     PYTHONUNBUFFERED=1 \
@@ -19,7 +20,8 @@ ENV ORT_DISABLE_TELEMETRY=1 \
 WORKDIR /opt/edgexfer
 COPY constraints.txt ./
 RUN case "$TORCH_BUILD" in \
-      cpu) set -- --index-url "$TORCH_CPU_INDEX" ;; \
+      cpu) : "${TORCH_CPU_INDEX:?pass --build-arg TORCH_CPU_INDEX= the CPU index of the PyTorch install page}"; \
+           set -- --index-url "$TORCH_CPU_INDEX" ;; \
       cuda) set -- ;; \
       *) echo "TORCH_BUILD is '$TORCH_BUILD'; allowed: cpu, cuda" >&2; exit 2 ;; \
     esac \
