@@ -68,6 +68,9 @@ def summary(latency_s: Sequence[float]) -> dict[str, float | None]:
 def ratio_of_medians(first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0) -> Interval:
     """Median of the second over median of the first, with a seeded block-bootstrap interval.
 
+    The interval tells how times vary within a run. Two runs of one model on one machine can differ by a percent or
+    two more (memory layout, neighbours, temperature): repeat a run before you believe a difference that small.
+
     Args:
         first_s: Times ``(N,)`` in the order they were taken.
         second_s: Times ``(M,)`` likewise.
