@@ -19,8 +19,8 @@ from edgexfer.workflows.train import DistillResult, Start, Target, distill_data,
 
 TEACHER = "resnet18"
 STUDENT = "tiny-darknet"
-TEACHER_EPOCHS = 5
-STUDENT_EPOCHS = 9
+TEACHER_EPOCHS = 4
+STUDENT_EPOCHS = 8
 BATCH_SIZE = 64
 BENCH_SECONDS = 2.0
 
