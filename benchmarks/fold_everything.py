@@ -1,0 +1,144 @@
+"""Folds every classification network of torchvision and writes what was folded, what stayed, why, and the errors.
+
+    python benchmarks/fold_everything.py                    # all of them: about 20 minutes on two cores
+    python benchmarks/fold_everything.py resnet18 densenet121
+
+BatchNorm statistics, gamma (a third of them negative) and beta are drawn at random, since those of a fresh network (0
+and 1) would hide most mistakes. Weights are drawn too; no download. Networks without BatchNorm are listed as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import gc
+import os
+import platform
+import re
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from edgexfer.errors import EdgexferError
+from edgexfer.files import write_json
+from edgexfer.fold import fold_batchnorm
+from edgexfer.torchvision_import import import_torchvision
+
+RESULT = Path(__file__).parent / "results" / "fold_everything.json"
+SMALLEST = {"inception_v3": 96, "maxvit_t": 224}  # what the structure needs; all others take the size asked for
+WITHOUT_AUXILIARY_HEADS: dict[str, dict[str, bool]] = {
+    "googlenet": {"aux_logits": False, "init_weights": False},
+    "inception_v3": {"aux_logits": False, "init_weights": False},
+}
+
+
+def randomise(net: nn.Module, seed: int) -> None:
+    """Gives each BatchNorm a gamma, beta, mean and variance far from 1, 0, 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, _BatchNorm):
+                signs = torch.where(torch.rand(module.num_features, generator=generator) < 1 / 3, -1.0, 1.0)
+                module.weight.uniform_(0.5, 1.5, generator=generator).mul_(signs)
+                module.bias.normal_(0, 0.3, generator=generator)
+                module.running_mean.normal_(0, 0.3, generator=generator)
+                module.running_var.uniform_(0.4, 2.0, generator=generator)
+
+
+def has_batchnorm(name: str, models: Any) -> bool:
+    """Whether a network has any BatchNorm, found without giving it memory."""
+    with torch.device("meta"):
+        net = models.get_model(name, weights=None, **WITHOUT_AUXILIARY_HEADS.get(name, {}))
+    return any(isinstance(module, _BatchNorm) for module in net.modules())
+
+
+def fold_one(name: str, models: Any, size: int, seed: int) -> dict[str, Any]:
+    """Folds one network; its row of the table."""
+    size = max(size, SMALLEST.get(name, 0))
+    torch.manual_seed(seed)
+    net = models.get_model(name, weights=None, **WITHOUT_AUXILIARY_HEADS.get(name, {})).eval()
+    randomise(net, seed)
+    row: dict[str, Any] = {"name": name, "size": size, "parameters": sum(p.numel() for p in net.parameters())}
+    start = time.perf_counter()
+    try:
+        folded = fold_batchnorm(net, torch.randn(2, 3, size, size))
+    except EdgexferError as error:
+        return row | {"error": str(error)}
+    reasons = collections.Counter(re.sub(r"'[^']*'", "'...'", kept.reason) for kept in folded.plan.kept)
+    return row | {
+        "folded": folded.plan.folded,
+        "total": folded.plan.total,
+        "kept": [{"name": kept.name, "reason": kept.reason} for kept in folded.plan.kept],
+        "kept_reasons": dict(reasons.most_common()),
+        "max_rel_error_f64": folded.proof.max_rel_error_f64,
+        "max_rel_error_f32": folded.proof.max_rel_error_f32,
+        "layers_compared": len(folded.proof.layers),
+        "images": folded.proof.images,
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were made on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> int:
+    """Folds, prints a line a network, writes the result; 1 if a network failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="networks (default: all)")
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-parameters", type=float, default=7e8, help="leave out larger networks")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    torchvision = import_torchvision()
+    models = torchvision.models
+    names = options.names or models.list_models(module=models)
+    rows, without = [], []
+    for name in names:
+        if not has_batchnorm(name, models):
+            without.append(name)
+            continue
+        row = fold_one(name, models, options.size, options.seed)
+        rows.append(row)
+        if "error" in row:
+            print(f"{name:22} FAILED: {row['error']}", flush=True)
+        else:
+            print(
+                f"{name:22} {row['folded']:3} of {row['total']:3}  float64 {row['max_rel_error_f64']:.1e}  "
+                f"float32 {row['max_rel_error_f32']:.1e}  {row['seconds']:6.1f} s  {row['kept_reasons'] or ''}",
+                flush=True,
+            )
+        gc.collect()
+    result = {
+        "format": 1,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "benchmarks/fold_everything.py", *sys.argv[1:]]),
+        "machine": machine() | {"torchvision": torchvision.__version__},
+        "seed": options.seed,
+        "networks": rows,
+        "without_batchnorm": without,
+    }
+    write_json(options.out, result)
+    return int(any("error" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
