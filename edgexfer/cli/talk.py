@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 REDRAW_S = 0.1
+PIPE_WIDTH = 160
 
 
 class Talk:
@@ -24,6 +25,8 @@ class Talk:
 
     def __init__(self, log: Path | None = None) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = PIPE_WIDTH  # a pipe has no width of its own; tables are not to be cut there
         self._log = log
         self._pending: list[str] = []
         self._bar: Progress | None = None
