@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -96,19 +96,27 @@ def test_float_input_two_classes_and_no_pictures(kit: SimpleNamespace, tmp_path:
     assert result.info.proof.images == 0 and "golden samples only" in said[-1]
 
 
-def test_fresh_processes_write_the_same_bytes(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_fresh_process_writes_the_same_bytes(kit: SimpleNamespace, unfolded: Unfolded, tmp_path: Path) -> None:
     code = (
         "import runpy, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
         f"k = runpy.run_path({kit.file!r}); from edgexfer.export.exporter import export_network\n"
         "export_network(k['SmallNet'](), k['request_for'](fold_bn=False), Path(sys.argv[1]) / 'd.onnx',"
         " pictures=k['pictures_for']())"
     )
-    digests = set()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, capture_output=True)
-        digests.add(hashlib.sha256((tmp_path / name / "d.onnx").read_bytes()).hexdigest())
-    assert len(digests) == 1
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, env=environment)
+    assert (tmp_path / "d.onnx").read_bytes() == unfolded[1].artifact.read_bytes()
+
+
+def test_folding_leaves_no_batchnorm_and_says_its_error(kit: SimpleNamespace, tmp_path: Path) -> None:
+    said: list[str] = []
+    result = export_network(
+        kit.SmallNet().train(), kit.request(), tmp_path / "f.onnx", pictures=kit.pictures(), say=said.append
+    )
+    assert "BatchNormalization" not in kinds(result.artifact)
+    assert result.to_json()["batchnorm_folded"] == 3 and result.to_json()["batchnorm_kept"] == []
+    error = result.info.proof.fold_max_rel_error_f64
+    assert error is not None and 0 <= error < 1e-12 and said[0].startswith("BatchNorm: 3 of 3 folded, float64 error")
 
 
 def test_a_wrong_export_is_caught_and_nothing_is_written(

@@ -237,7 +237,7 @@ def test_saturating_arithmetic_is_caught(source: Source, kit: SimpleNamespace, m
 
 
 def test_a_useless_result_is_refused(source: Source, kit: SimpleNamespace) -> None:
-    images, labels = coloured(kit, 20, seed=6)
+    images, labels = coloured(kit, 40, seed=5)
     names = qdq.activations(source.model)
     plan = QuantizationPlan(source.info.digest, "x86", "minmax", True, dict.fromkeys(names, (0.0, 1e-3)))
     with pytest.raises(QuantizationError, match="of no use and was not written; use the float32 file"):
