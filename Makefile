@@ -1,12 +1,14 @@
 # make setup   .venv with the pinned environment
 # make demo    setup, then edgexfer quickstart: a trained, distilled, folded, exported, measured model and a report
 # make test    setup, then ruff, mypy and all tests
+# make test-arm64    as root on a Debian: the bundle on emulated Raspberry Pi 3, 4 and 5, and the images' build steps
+# make test-browser  the report in headless Chromium
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-arm64 test-browser lint clean
 
 setup: $(STAMP)
 
@@ -27,5 +29,18 @@ lint: setup
 test: lint
 	$(BIN)/python -m pytest -n 2 -m 'not arm64 and not browser'
 
+test-arm64: setup
+	$(BIN)/python tests/arm64/arm64_emulator.py
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m arm64 tests/arm64
+
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+test-browser: setup
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt 'playwright>=1.49'
+	@if test -n "$(CHROMIUM)"; then :; \
+	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium; \
+	else echo "make test-browser needs Chromium: install it (Debian: sudo apt-get install chromium) or set CHROMIUM=/path/to/chromium" >&2; exit 1; fi
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/report/browser -m browser
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .arm64 demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

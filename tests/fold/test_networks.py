@@ -10,18 +10,13 @@ import torch
 from torch import nn
 
 from edgexfer.fold import Folded
+from edgexfer.torchvision_import import import_torchvision
 
 
 @pytest.fixture(scope="session")
 def models() -> Iterator[ModuleType]:
-    """torchvision.models; a CPU torch beside the usual torchvision wheel lacks two operator schemas."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision.models
-
-    yield torchvision.models
+    """torchvision.models."""
+    yield import_torchvision().models
 
 
 NETWORKS = {

@@ -1,0 +1,102 @@
+"""``edgexfer distill``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgexfer.cli.common import (
+    command_line,
+    common_options,
+    data_choice_of,
+    data_options,
+    emit,
+    recipe_of,
+    training_options,
+)
+from edgexfer.cli.tables import show_students
+from edgexfer.cli.talk import Talk
+
+
+@click.command(
+    "distill",
+    epilog="Example: edgexfer distill photos/ --teacher runs/teacher --student tiny-darknet --out runs/student",
+)
+@click.argument("data")
+@click.option(
+    "--teacher",
+    "teachers",
+    required=True,
+    multiple=True,
+    help="A run folder or a network's name; repeat it for an ensemble. A name is fine-tuned first.",
+)
+@click.option(
+    "--teacher-weights",
+    multiple=True,
+    help="For a teacher given by name: imagenet, none or a weight file. Pairs with --teacher in order.",
+)
+@click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
+@click.option("--student", required=True, help="The network that learns (see edgexfer models).")
+@click.option("--student-weights", default="none", show_default=True, help="imagenet, none or a weight file.")
+@click.option("--temperature", type=float, default=4.0, show_default=True, help="Of both softmaxes.")
+@click.option("--alpha", type=float, default=0.9, show_default=True, help="Weight of the soft term, 0 to 1.")
+@click.option(
+    "--ensemble",
+    type=click.Choice(["geometric", "arithmetic"]),
+    default="geometric",
+    show_default=True,
+    help="How several teachers speak with one voice.",
+)
+@click.option("--allow-weak-teacher", is_flag=True, help="Go on with a teacher that is no better than guessing.")
+@click.option("--hard-label-baseline", is_flag=True, help="Also train the student without the teacher, to compare.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
+@training_options
+@data_options
+@common_options()
+def command(
+    data: str,
+    teachers: tuple[str, ...],
+    teacher_weights: tuple[str, ...],
+    teacher_epochs: int | None,
+    student: str,
+    student_weights: str,
+    temperature: float,
+    alpha: float,
+    ensemble: str,
+    allow_weak_teacher: bool,
+    hard_label_baseline: bool,
+    out: Path,
+    force: bool,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
+    from edgexfer.distill import Softness
+    from edgexfer.training import Recipe
+    from edgexfer.workflows.train import Start, Target, distill_data, pair_teachers, run_summary
+
+    choice = data_choice_of(data, options)
+    recipe = recipe_of(options)
+    teacher_recipe = Recipe(epochs=teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed)
+    with Talk(out / "log.txt") as talk:
+        result = distill_data(
+            choice,
+            Start(student, student_weights),
+            pair_teachers(teachers, teacher_weights),
+            recipe,
+            Target(out, force=force, resume=resume, argv=command_line()),
+            talk,
+            softness=Softness(temperature, alpha),
+            ensemble=ensemble,
+            teacher_recipe=teacher_recipe,
+            allow_weak=allow_weak_teacher,
+            with_baseline=hard_label_baseline,
+        )
+        show_students(talk, result)
+    summary = run_summary(out, result.student)
+    if result.baseline is not None:
+        summary["hard_label_baseline"] = run_summary(out / "hard-label-baseline", result.baseline)
+    emit(summary, as_json, str(out))

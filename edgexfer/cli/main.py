@@ -1,0 +1,67 @@
+"""The command ``edgexfer``: a group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from edgexfer.version import __version__
+
+COMMANDS = {
+    "quickstart": ("quickstart", "The whole way on 1,797 handwritten digits, in a few minutes."),
+    "models": ("models", "List the networks there are."),
+    "finetune": ("finetune", "Fit a network, pretrained or not, to your own classes."),
+    "distill": ("distill", "Teach a compact student with a teacher, or several."),
+    "evaluate": ("evaluate", "Accuracy of a run or an ONNX file on labelled pictures."),
+    "export": ("export", "Fold BatchNorm and write a proven ONNX file, float32 and int8."),
+    "verify": ("verify", "Check that an ONNX file still is what was exported."),
+    "bundle": ("bundle", "Make the folder that goes to the device."),
+    "bench": ("bench", "Verify and time a model or bundle on this machine."),
+    "compare": ("compare", "Compare two benchmark results, where they can be compared."),
+    "report": ("report", "One HTML page of runs, proofs and measurements."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports the module of a command only when that command is called, so that ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the flow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgexfer.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"edgexfer.cli.{cmd_name}.command is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table above, so that none of them is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Each command explains itself: edgexfer distill --help. Exit codes: 0 done, 1 an error, 2 wrong usage.",
+)
+@click.version_option(__version__, prog_name="edgexfer")
+def cli() -> None:
+    """A folder of images and a device in, the smallest proven ONNX classifier out."""
+
+
+def main() -> None:
+    """Runs the command line; an interrupt ends it with code 130, a closed pipe in silence."""
+    try:
+        cli(prog_name="edgexfer")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,65 @@
+"""Tables on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from edgexfer.cli.common import percent
+
+if TYPE_CHECKING:
+    from edgexfer.cli.talk import Talk
+    from edgexfer.workflows.train import DistillResult
+
+
+def show_table(talk: Talk, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table: first column left, the others right; without lines in a pipe."""
+    on_terminal = talk.console.is_terminal
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD if on_terminal else None, pad_edge=False)
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    talk.console.print(table)
+
+
+def show_students(talk: Talk, result: DistillResult) -> None:
+    """The student beside its teacher, and beside the same student without a teacher."""
+    scores = result.student.scores
+    teacher: dict[str, Any] = scores["teacher"]
+    rows = [
+        _row(f"teacher {teacher['name']}", teacher, teacher),
+        _row(f"student {result.student.model}", scores, teacher),
+    ]
+    if result.baseline is not None:
+        rows.append(_row("same student, hard labels", result.baseline.scores, teacher))
+    heads = ("", "validation", "test", "parameters", "teacher / this", "operations", "weights")
+    show_table(talk, "Teacher against student", heads, rows)
+    if result.baseline is not None:
+        talk.say(_verdict(scores, result.baseline.scores))
+
+
+def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        percent(scores["val_top1"]),
+        percent(scores["test_top1"]),
+        f"{scores['parameters']:,}",
+        f"{teacher['parameters'] / scores['parameters']:.1f}x",
+        f"{scores['operations'] / 1e6:,.1f} M",
+        f"{scores['weights_bytes'] / 1e6:.2f} MB",
+    )
+
+
+def _verdict(student: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    split = "test" if student["test_top1"] is not None else "val"
+    gain, images = student[f"{split}_top1"] - baseline[f"{split}_top1"], student[f"{split}_images"]
+    word = "gained" if gain > 0 else "lost" if gain < 0 else "changed nothing:"
+    return (
+        f"distilling {word} {abs(gain) * 100:.1f} points over hard labels on {images} {split} pictures (one seed;"
+        " several seeds say more)"
+    )

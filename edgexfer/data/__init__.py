@@ -1,0 +1,32 @@
+"""Where pictures come from: digits, folders and torchvision's sets; their splits; decoded pixels; batches."""
+
+from edgexfer.data.assign import check_fractions
+from edgexfer.data.augment import AUGMENTS
+from edgexfer.data.decode import SUFFIXES, UnusableImageError, read_picture
+from edgexfer.data.loader import Batch, Loader
+from edgexfer.data.names import natural_key
+from edgexfer.data.prepare import prepare_image, upright_rgb
+from edgexfer.data.sources import load_labelled, load_splits, map_labels
+from edgexfer.data.store import PixelStore, build_store, eval_pixels
+from edgexfer.data.views import Splits, View
+
+__all__ = [
+    "AUGMENTS",
+    "SUFFIXES",
+    "Batch",
+    "Loader",
+    "PixelStore",
+    "Splits",
+    "UnusableImageError",
+    "View",
+    "build_store",
+    "check_fractions",
+    "eval_pixels",
+    "load_labelled",
+    "load_splits",
+    "map_labels",
+    "natural_key",
+    "prepare_image",
+    "read_picture",
+    "upright_rgb",
+]

@@ -1,0 +1,80 @@
+"""Finds a Python that has what a script needs, and turns errors into one line. Standard library only."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import struct
+import sys
+from typing import Callable, Sequence
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PRIVATE = os.path.join(HERE, ".venv", "bin", "python")
+AGAIN = "EDGEXFER_STARTED_AGAIN"
+PACKAGES = {"PIL": "Pillow"}
+
+
+class DeviceError(Exception):
+    """What the person at the keyboard can mend: what was found, what is allowed, what to do next."""
+
+
+def is_32_bit() -> bool:
+    """Whether this Python is a 32-bit one, for which no onnxruntime wheel exists."""
+    return struct.calcsize("P") == 4
+
+
+def ensure(modules: Sequence[str]) -> None:
+    """Makes sure that ``modules`` can be imported, if need be by starting again in the bundle's own environment.
+
+    ``./setup.sh`` makes that environment, ``.venv``, beside the scripts. This function does not come back where it
+    starts the same command again in there.
+
+    Raises:
+        DeviceError: Modules are missing and the private environment cannot help.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    if os.access(PRIVATE, os.X_OK) and not _inside_private() and not os.environ.get(AGAIN):
+        os.environ[AGAIN] = "1"
+        script = os.path.abspath(sys.argv[0])
+        os.execv(PRIVATE, [PRIVATE, script, *sys.argv[1:]])
+    raise DeviceError(_missing(missing))
+
+
+def run(main: Callable[[], int]) -> int:
+    """Runs a script's ``main``; a ``DeviceError`` becomes one line on stderr and exit code 1, Ctrl-C 130."""
+    try:
+        return main()
+    except DeviceError as error:
+        say(f"{os.path.basename(sys.argv[0])}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except BrokenPipeError:  # the reader of our stdout has left: `predict.py ... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def say(text: str) -> None:
+    """One line of talk; stdout is for results."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _inside_private() -> bool:
+    return os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(HERE, ".venv"))
+
+
+def _missing(modules: Sequence[str]) -> str:
+    names = ", ".join(PACKAGES.get(name, name) for name in modules)
+    if "onnxruntime" in modules and is_32_bit():
+        return (
+            f"this is a 32-bit Python ({platform.machine()}), and there is no onnxruntime for 32-bit systems;"
+            " install the 64-bit Raspberry Pi OS (Raspberry Pi 3 and newer, Zero 2 W)"
+        )
+    if _inside_private():
+        return f"the environment {os.path.dirname(os.path.dirname(PRIVATE))!r} lacks {names}; run ./setup.sh again"
+    return f"{names} missing in {sys.executable} (Python {platform.python_version()}); run {HERE}/setup.sh once"

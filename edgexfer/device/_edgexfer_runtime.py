@@ -1,0 +1,134 @@
+"""Opens an ONNX file in a runtime. One function a runtime; everything else sees only ``Runtime``."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import _edgexfer_onnxfile as onnxfile
+from _edgexfer_environment import DeviceError
+
+SUITS = "edgexfer's default, opset 18 and IR version 9, runs on onnxruntime 1.16 and newer"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: name, ONNX type (``"tensor(uint8)"``) and shape with ``None`` for free dimensions."""
+
+    name: str
+    type: str
+    shape: Tuple[Optional[int], ...]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An opened model.
+
+    Attributes:
+        name: ``"onnxruntime"``.
+        version: Its version.
+        options: Everything it was opened with that can move a figure.
+        inputs: What it takes.
+        outputs: What it gives.
+        run: ``run(output_names, {input: array}) -> [array]``.
+    """
+
+    name: str
+    version: str
+    options: Mapping[str, Any]
+    inputs: Tuple[Tensor, ...]
+    outputs: Tuple[Tensor, ...]
+    run: Callable[[Sequence[str], Dict[str, Any]], List[Any]]
+
+
+def open_onnxruntime(path: str, threads: int) -> Runtime:
+    """Opens ``path`` with ONNX Runtime on the CPU.
+
+    Args:
+        path: The ONNX file.
+        threads: Threads within one operator.
+
+    Raises:
+        DeviceError: The file is damaged, or newer than this onnxruntime.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise DeviceError(f"onnxruntime is installed but cannot be loaded ({error}); run ./setup.sh again") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    header = onnxfile.read_header(path)
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises bare Exceptions and its own family
+        raise DeviceError(_why(path, header, ort.__version__, str(error))) from error
+    return Runtime(
+        "onnxruntime",
+        ort.__version__,
+        _described(threads),
+        tuple(Tensor(i.name, i.type, _shape(i.shape)) for i in session.get_inputs()),
+        tuple(Tensor(o.name, o.type, _shape(o.shape)) for o in session.get_outputs()),
+        session.run,
+    )
+
+
+RUNTIMES: Dict[str, Callable[[str, int], Runtime]] = {"onnxruntime": open_onnxruntime}
+
+
+def open_model(path: str, threads: int, runtime: str = "onnxruntime") -> Runtime:
+    """Opens ``path`` in the named runtime.
+
+    Raises:
+        DeviceError: No such runtime, or it cannot open the file.
+    """
+    if runtime not in RUNTIMES:
+        raise DeviceError(f"no runtime is called {runtime!r}; known: {', '.join(RUNTIMES)}")
+    return RUNTIMES[runtime](path, threads)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the quota of the container it runs in."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as stream:
+            quota, period = stream.read().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return cores
+
+
+def _described(threads: int) -> Dict[str, Any]:
+    return {
+        "intra_op_num_threads": threads,
+        "inter_op_num_threads": 1,
+        "execution_mode": "sequential",
+        "graph_optimization_level": "all",
+        "allow_spinning": True,
+        "providers": ["CPUExecutionProvider"],
+    }
+
+
+def _shape(shape: Sequence[Any]) -> Tuple[Optional[int], ...]:
+    return tuple(d if isinstance(d, int) and d > 0 else None for d in shape)
+
+
+def _why(path: str, header: onnxfile.Header, version: str, message: str) -> str:
+    """Why onnxruntime refused a file, and what to do, from its own message."""
+    ir = re.search(r"IR version: ?(\d+), max supported IR version: ?(\d+)", message)
+    opset = re.search(r"[Oo]pset (\d+) is under development", message)
+    limit = re.search(r"official support for domain \S* ?is till opset (\d+)", message)
+    if ir or opset:
+        known = f", which reads up to IR version {ir.group(2)}" if ir else ""
+        known = known or (f", which reads up to opset {limit.group(1)}" if limit else "")
+        return (
+            f"{path!r} ({header.needs()}) is too new for onnxruntime {version}{known}; install a newer one with"
+            f" ./setup.sh, or export the model again for older runtimes ({SUITS})"
+        )
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    return f"onnxruntime {version} cannot open {path!r} ({header.needs()}): {first}"

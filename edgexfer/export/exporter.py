@@ -1,0 +1,191 @@
+"""From a trained network to an artifact: fold, export, prove, label, write; nothing is written that was not proven."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from edgexfer.errors import ExportError
+from edgexfer.export import graph, parity
+from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
+from edgexfer.export.metadata import ArtifactInfo, Kept, Proof
+from edgexfer.export.plan import read_plan, write_plan
+from edgexfer.export.quantize import Int8, Source, Witnesses, quantize
+from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
+from edgexfer.export.torch_onnx import to_onnx
+from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
+
+__all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
+
+NOT_ASKED = "folding was turned off (--no-fold-bn)"
+FOLD_EXAMPLES = 4
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Folding:
+    module: nn.Module
+    folded: int
+    kept: tuple[Kept, ...]
+    max_rel_error_f64: float | None
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """PyTorch's answers, taken before anything is touched."""
+
+    golden: parity.Reference
+    pictures: parity.Reference | None
+
+    @classmethod
+    def of(cls, net: nn.Module, request: ExportRequest, pictures: Pictures) -> _Answers:
+        rule, images = request.preprocessing, pictures.images
+        golden = parity.reference(net, golden_pixels(SEED, rule), rule)
+        outputs = golden.logits.shape[1]
+        if outputs != len(request.classes):
+            raise ExportError(f"the network has {outputs} outputs, but there are {len(request.classes)} class names")
+        return cls(golden, parity.reference(net, images, rule) if len(images) else None)
+
+
+def export_network(
+    net: nn.Module, request: ExportRequest, out: Path, *, pictures: Pictures, say: Say = lambda _: None
+) -> ExportResult:
+    """Writes ``out`` and ``<stem>.proof.json`` once ONNX Runtime has given PyTorch's answers.
+
+    With ``int8`` also ``<stem>.int8.onnx`` and ``<stem>.plan.json``, once they are measured against the float32 file.
+
+    Args:
+        net: The trained network (``embed``, ``classify``); not changed.
+        request: What is exported, and how.
+        out: The ``.onnx`` file to write.
+        pictures: What the comparison is made on; the golden samples are always compared too.
+        say: Takes each sentence of the talk.
+
+    Raises:
+        WouldOverwriteError: A file exists and ``force`` is off.
+        ExportError: The options do not fit, the network cannot be exported, or the comparison failed.
+        QuantizationError: The int8 file cannot be made or is of no use; the float32 one is written.
+    """
+    check_request(request, out, pictures)
+    files = Files.beside(out)
+    plan = read_plan(request.plan) if request.int8 and request.plan is not None else None
+    written = [files.float32, files.proof]
+    if request.int8:
+        written += [files.int8] if plan is not None else [files.int8, files.plan]
+    for path in written:
+        refuse_overwrite(path, request.force)
+    answers = _Answers.of(net, request, pictures)
+    folding = _fold(net, request, pictures, say)
+    model = to_onnx(folding.module, request.preprocessing, request.input)
+    proven = _prove(model, answers, folding, request, pictures)
+    content = graph.to_bytes(proven.model)
+    write_bytes(files.float32, content)
+    proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"]}
+    write_json(files.proof, proof)
+    say(_sentence(out, proven.info))
+    result = ExportResult(out, proven.info, files.proof)
+    if not request.int8:
+        return result
+    source = Source(proven.model, proven.info, content)
+    witnesses = Witnesses(pictures.images, pictures.labels, proven.logits)
+    made = quantize(source, witnesses, pictures.calibration, target=request.target, plan=plan, say=say)
+    write_bytes(files.int8, made.content)
+    if plan is None:
+        write_plan(files.plan, made.plan)
+    write_json(files.proof, {**proof, "int8": _int8_proof(files.int8, made)})
+    for sentence in made.verdict:
+        say(sentence)
+    return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
+
+
+def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) -> _Folding:
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if not request.fold_bn:
+        names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
+        say(f"BatchNorm: 0 of {len(names)} folded ({NOT_ASKED})")
+        return _Folding(net, 0, tuple(Kept(name, NOT_ASKED) for name in names), None)
+    from edgexfer.fold import fold_batchnorm
+
+    net = copy.deepcopy(net).cpu().float().eval()
+    pixels = pictures.images[:FOLD_EXAMPLES]
+    if not len(pixels):
+        pixels = golden_pixels(SEED, request.preprocessing)
+    folded = fold_batchnorm(net, torch.from_numpy(feed(pixels, request.preprocessing, "float")))
+    count, kept = folded.plan.folded, tuple(Kept(k.name, k.reason) for k in folded.plan.kept)
+    error = float(folded.proof.max_rel_error_f64) if count else None
+    say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", float64 error {error:.1e}" if count else ""))
+    for entry in kept:
+        say(f"  kept {entry.name}: {entry.reason}")
+    return _Folding(folded.module, count, kept, error)
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """A labelled model, and its own answers on the pictures, if there are any."""
+
+    model: onnx.ModelProto
+    info: ArtifactInfo
+    logits: np.ndarray | None
+
+
+def _prove(
+    model: onnx.ModelProto, answers: _Answers, folding: _Folding, request: ExportRequest, pictures: Pictures
+) -> _Proven:
+    """Compares golden samples and pictures, and labels the model with what came out."""
+    content, rule, kind = graph.to_bytes(model), request.preprocessing, request.input
+    on_golden = parity.compare(content, golden_pixels(SEED, rule), answers.golden, rule, kind)
+    proven, images = on_golden, len(pictures.images)
+    if answers.pictures is not None:
+        proven = parity.compare(content, pictures.images, answers.pictures, rule, kind)
+    info = ArtifactInfo(
+        classes=request.classes,
+        preprocessing=rule,
+        model=request.model,
+        parent_sha256=request.parent_sha256,
+        precision="float32",
+        input=kind,
+        batchnorm_folded=folding.folded,
+        batchnorm_kept=folding.kept,
+        proof=Proof(
+            folding.max_rel_error_f64,
+            max(proven.max_abs_error, on_golden.max_abs_error),
+            proven.top1_agreement,
+            images,
+        ),
+        golden=golden_of(on_golden.logits, SEED, tolerance_of(on_golden.logits)),
+    )
+    labelled, info = graph.attach(model, info)
+    return _Proven(labelled, info, proven.logits if images else None)
+
+
+def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
+    """What the proof file says of int8; the only place where timings are kept."""
+    timed = made.race
+    return {
+        "artifact": path.name,
+        **made.info.to_dict()["proof"],
+        "top1": made.top1,
+        "top1_float32": made.top1_float32,
+        "plan": made.plan.describe(),
+        "float_islands": made.islands,
+        "speedup": timed.speedup if timed is not None else None,
+        "latency_s": None if timed is None else {"float32": list(timed.first_s), "int8": list(timed.second_s)},
+        "verdict": list(made.verdict),
+    }
+
+
+def _sentence(out: Path, info: ArtifactInfo) -> str:
+    seen = f"{info.proof.images} real images" if info.proof.images else "the golden samples only (no real images given)"
+    return (
+        f"{out}: ONNX Runtime against PyTorch on {seen}: largest logit difference {info.proof.max_abs_error:.2e},"
+        f" top-1 agreement {info.proof.top1_agreement:.4f}"
+    )

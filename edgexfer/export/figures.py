@@ -1,0 +1,34 @@
+"""The few figures that every proof is made of; numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def max_abs_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute difference, computed in float64; NaN counts as infinitely far."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
+    return float(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def agreement(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Fraction of rows ``(N, K)`` whose largest entry is the same."""
+    return float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean())
+
+
+def top1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of rows ``(N, K)`` whose largest entry is the label ``(N,)``."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def divergence(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Mean Kullback-Leibler divergence of softmax(``found``) from softmax(``wanted``), both logits ``(N, K)``."""
+    p, q = _log_softmax(wanted), _log_softmax(found)
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

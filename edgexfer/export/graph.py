@@ -1,0 +1,192 @@
+"""ONNX files as protobuf: read with suspicion, cleaned, checked, digested; no torch, no runtime.
+
+The digest is the SHA-256 of a canonical form of the model: tensors as little-endian raw bytes sorted by name,
+attributes sorted by name, documentation and producer left out, the ``edgexfer`` metadata with an empty ``digest``.
+Two files with the same digest compute the same and say the same of themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
+
+from edgexfer.errors import ExportError, FormatError
+from edgexfer.export.metadata import KEY, ArtifactInfo, info_of
+from edgexfer.version import __version__
+
+OPSET = 18
+IR_VERSION = 9
+LARGEST_BYTES = 2**31 - 1
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file whole; weights in other files are refused.
+
+    Raises:
+        FormatError: It is missing, empty, not ONNX, truncated, or keeps tensors outside itself.
+    """
+    where = str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"cannot read the model {where!r}: {error.strerror}") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise FormatError(f"{where!r} is not an ONNX file, or a damaged one ({len(content)} bytes)") from error
+    if not model.HasField("graph") or not model.graph.node or not model.opset_import:
+        raise FormatError(
+            f"{where!r} is not an ONNX file, or a truncated one: it holds no graph ({len(content)} bytes)"
+        )
+    outside = [t.name for t in tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise FormatError(
+            f"{where!r} keeps {len(outside)} tensors in other files ({outside[0]!r} for one); edgexfer reads only"
+            " models that are one file: save it with external data off"
+        )
+    return model
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """The file's bytes, always the same for the same model.
+
+    Raises:
+        ExportError: It is larger than the 2 GiB that one ONNX file can hold.
+    """
+    try:
+        return bytes(model.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError) as error:
+        raise ExportError(f"the network does not fit in one ONNX file (2 GiB at most): {error}") from error
+
+
+def attach(model: onnx.ModelProto, info: ArtifactInfo) -> tuple[onnx.ModelProto, ArtifactInfo]:
+    """A copy of the model that carries ``info`` with its digest filled in, and that info."""
+    labelled = onnx.ModelProto()
+    labelled.CopyFrom(model)
+    _set_info(labelled, info.with_digest(""))
+    complete = info.with_digest(digest(labelled))
+    _set_info(labelled, complete)
+    return labelled, complete
+
+
+def digest(model: onnx.ModelProto) -> str:
+    """SHA-256 of the model's canonical form, in hexadecimal, the metadata's own digest left out."""
+    canonical = onnx.ModelProto()
+    canonical.CopyFrom(model)
+    strip(canonical)
+    info = info_of(canonical, "the model")
+    if info is not None:
+        _set_info(canonical, info.with_digest(""))
+    _canonicalise(canonical.graph)
+    for props in (canonical.metadata_props, canonical.opset_import):
+        _sort(props, lambda entry: entry.SerializeToString(deterministic=True))
+    return hashlib.sha256(canonical.SerializeToString(deterministic=True)).hexdigest()
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Removes documentation, stack traces and whatever else tells where and by whom the file was made, in place."""
+    model.ClearField("doc_string")
+    model.ClearField("model_version")
+    model.ClearField("domain")
+    model.producer_name, model.producer_version = "edgexfer", __version__
+    for graph in _graphs(model.graph):
+        graph.ClearField("doc_string")
+        graph.ClearField("metadata_props")
+        for entry in (*graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+            entry.ClearField("doc_string")
+            entry.ClearField("metadata_props")
+        for node in graph.node:
+            for attribute in node.attribute:
+                attribute.ClearField("doc_string")
+
+
+def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Gives values of the main graph other names, all at once, in place (names may be swapped)."""
+    main = model.graph
+    for node in main.node:
+        node.input[:] = [names.get(n, n) for n in node.input]
+        node.output[:] = [names.get(n, n) for n in node.output]
+    for entry in (*main.input, *main.output, *main.value_info, *main.initializer):
+        entry.name = names.get(entry.name, entry.name)
+
+
+def check_written(model: onnx.ModelProto) -> None:
+    """Checks what the contract promises of an artifact's form.
+
+    Raises:
+        ExportError: Another opset or IR version, foreign operators, local functions, or a BatchNorm in training mode.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if opsets != {"ai.onnx": OPSET} or model.ir_version != IR_VERSION:
+        raise ExportError(
+            f"the exporter wrote opsets {opsets!r} and IR {model.ir_version}; expected opset {OPSET} and IR"
+            f" {IR_VERSION} of the standard operators: a layer of this network has no standard ONNX form"
+        )
+    if model.functions:
+        names = sorted(f.name for f in model.functions)
+        raise ExportError(
+            f"the exporter left local functions in the file: {', '.join(names)}; expected plain operators"
+        )
+    training = [n.name for n in batchnorms(model) if any(a.name == "training_mode" and a.i for a in n.attribute)]
+    if training:
+        raise ExportError(f"BatchNorm in training mode in the file: {', '.join(training)}; call eval() on the network")
+
+
+def batchnorms(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Every BatchNormalization node."""
+    return [node for graph in _graphs(model.graph) for node in graph.node if node.op_type == "BatchNormalization"]
+
+
+def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a graph: initializers, attributes, and those of graphs inside."""
+    for inner in _graphs(graph):
+        yield from inner.initializer
+        for sparse in inner.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in inner.node:
+            for attribute in node.attribute:
+                yield from attribute.tensors
+                if attribute.HasField("t"):
+                    yield attribute.t
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _canonicalise(graph: onnx.GraphProto) -> None:
+    for tensor in tensors(graph):
+        if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    for inner in _graphs(graph):
+        _sort(inner.initializer, lambda entry: entry.name)
+        _sort(inner.value_info, lambda entry: entry.name)
+        for node in inner.node:
+            _sort(node.attribute, lambda entry: entry.name)
+
+
+def _sort(entries, key) -> None:  # type: ignore[no-untyped-def]
+    ordered = sorted(entries, key=key)
+    del entries[:]
+    entries.extend(ordered)
+
+
+def _set_info(model: onnx.ModelProto, info: ArtifactInfo) -> None:
+    others = [p for p in model.metadata_props if p.key != KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    model.metadata_props.add(key=KEY, value=info.to_json())

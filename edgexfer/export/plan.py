@@ -1,0 +1,96 @@
+"""The quantization plan: every decision and every range, so that an int8 file can be made again byte for byte."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgexfer.errors import QuantizationError
+from edgexfer.export.metadata import TARGETS
+from edgexfer.files import FORMAT, read_json, write_json
+
+METHODS = ("minmax", "percentile 99.99", "percentile 99.9")
+
+
+@dataclass(frozen=True)
+class QuantizationPlan:
+    """How a float32 artifact becomes int8.
+
+    Attributes:
+        artifact_digest: Digest of the float32 artifact that it was made for.
+        target: ``"x86"`` (uint8 activations, int8 weights of 7 bits) or ``"arm64"`` (int8 both).
+        method: How the ranges were chosen, one of ``METHODS``.
+        per_channel: One weight scale a channel, or one a tensor.
+        ranges: Lowest and highest value of every quantized activation.
+    """
+
+    artifact_digest: str
+    target: str
+    method: str
+    per_channel: bool
+    ranges: Mapping[str, tuple[float, float]]
+
+    @property
+    def reduce_range(self) -> bool:
+        """Whether weights keep to 7 bits: on x86, where 8-bit products saturate on processors without VNNI."""
+        return self.target == "x86"
+
+    def describe(self) -> str:
+        """The decisions in a few words."""
+        activations = "uint8" if self.target == "x86" else "int8"
+        weights = "7-bit int8" if self.reduce_range else "int8"
+        scale = "channel" if self.per_channel else "tensor"
+        return f"{activations} activations ({self.method}), {weights} weights, one scale a {scale}, for {self.target}"
+
+
+def write_plan(path: Path, plan: QuantizationPlan) -> None:
+    """Writes a plan as JSON, whole or not at all."""
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "artifact_digest": plan.artifact_digest,
+            "target": plan.target,
+            "method": plan.method,
+            "per_channel": plan.per_channel,
+            "ranges": {name: list(pair) for name, pair in plan.ranges.items()},
+        },
+    )
+
+
+def read_plan(path: Path) -> QuantizationPlan:
+    """Reads what ``write_plan`` wrote.
+
+    Raises:
+        FormatError: The file is missing, damaged, or of a newer format.
+        QuantizationError: A value is missing or not allowed.
+    """
+    value = read_json(path, "quantization plan")
+    try:
+        plan = QuantizationPlan(
+            artifact_digest=str(value["artifact_digest"]),
+            target=value["target"],
+            method=value["method"],
+            per_channel=value["per_channel"],
+            ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise QuantizationError(
+            f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew"
+        ) from error
+    if plan.target not in TARGETS or plan.method not in METHODS or not isinstance(plan.per_channel, bool):
+        raise QuantizationError(
+            f"the plan {str(path)!r} has target {plan.target!r}, method {plan.method!r}, per_channel"
+            f" {plan.per_channel!r}; allowed: {', '.join(TARGETS)}; {', '.join(METHODS)}; true or false"
+        )
+    return plan
+
+
+def _range(pair: Any) -> tuple[float, float]:
+    low, high = (float(v) for v in pair)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"range {pair!r}")
+    return low, high

@@ -1,0 +1,199 @@
+"""Who taught whom, and which measurement belongs to which run: joined by SHA-256, never by file name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.report.records import Found, FoundArtifact, FoundResult, FoundRun
+
+
+@dataclass(frozen=True)
+class Family:
+    """A student with what it is compared with.
+
+    Attributes:
+        student: The distilled run.
+        teachers: Those of its teachers whose runs were found.
+        baseline: The same network on hard labels alone, same data; ``None`` where there is none.
+    """
+
+    student: FoundRun
+    teachers: tuple[FoundRun, ...]
+    baseline: FoundRun | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration of a benchmark result.
+
+    Attributes:
+        result: The file it stands in.
+        index: Its position there.
+        value: What the file says.
+        artifact: The ONNX file it measured, where that was found.
+        run: The run that the file was exported from, where that was found.
+    """
+
+    result: FoundResult
+    index: int
+    value: Mapping[str, Any]
+    artifact: FoundArtifact | None
+    run: FoundRun | None
+
+    def origin(self, key: str) -> str:
+        """Where one of its values stands."""
+        return f"{self.result.label}#/configs/{self.index}/{key}"
+
+    @property
+    def latency_s(self) -> list[float]:
+        """Every measured time."""
+        return list(self.value.get("latency_s") or [])
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no latency may be shown; ``None`` where it may."""
+        status = self.value.get("status", "ok")
+        if self.value.get("verified") is False:
+            return "wrong answers"
+        if status != "ok":
+            return str(status)
+        if self.result.emulated:
+            return "emulated"
+        return None if self.latency_s else "not timed"
+
+    @property
+    def name(self) -> str:
+        """File name of the model."""
+        return str(self.value.get("model") or "unnamed model")
+
+    @property
+    def threads(self) -> int | None:
+        """Thread count."""
+        threads = self.value.get("threads")
+        return threads if isinstance(threads, int) else None
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``int8`` or what the file says."""
+        told = self.value.get("precision")
+        if not told and self.artifact is not None and self.artifact.info is not None:
+            told = self.artifact.info.get("precision")
+        return str(told or "")
+
+    @property
+    def title(self) -> str:
+        """``student.int8 · int8 · 2 threads``."""
+        stem = self.name.removesuffix(".onnx")
+        parts = [stem]
+        if self.precision and self.precision not in stem:
+            parts.append(self.precision)
+        if self.threads is not None:
+            parts.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """How the things found belong together.
+
+    Attributes:
+        families: One for each distilled run.
+        others: Runs that belong to no family.
+        configs: Every configuration of every result.
+        parents: For each artifact's SHA-256 the run it came from.
+    """
+
+    families: tuple[Family, ...]
+    others: tuple[FoundRun, ...]
+    configs: tuple[Config, ...]
+    parents: Mapping[str, FoundRun]
+
+    @property
+    def best(self) -> Family | None:
+        """The family whose student is best on validation: what selects is never what is reported."""
+        return max(self.families, key=lambda f: _score(f.student, "val_top1"), default=None)
+
+    def configs_of(self, run: FoundRun) -> list[Config]:
+        """The measurements of a run's artifacts."""
+        return [config for config in self.configs if config.run is run]
+
+    def artifacts_of(self, found: Found, run: FoundRun) -> list[FoundArtifact]:
+        """The artifacts that were exported from a run."""
+        return [artifact for artifact in found.artifacts if self.parents.get(artifact.sha256) is run]
+
+
+def link(found: Found) -> Lineage:
+    """Joins what was found."""
+    students = [run for run in found.runs if is_student(run)]
+    families = tuple(_family(student, found.runs) for student in students)
+    taken = {id(run) for family in families for run in (family.student, *family.teachers, family.baseline)}
+    parents = _parents(found)
+    return Lineage(
+        families=families,
+        others=tuple(run for run in found.runs if id(run) not in taken),
+        configs=_configs(found, parents),
+        parents=parents,
+    )
+
+
+def is_student(run: FoundRun) -> bool:
+    """Whether a run learnt from a teacher."""
+    return run.command == "distill" or any(parent.get("role") == "teacher" for parent in run.run.parents)
+
+
+def _family(student: FoundRun, runs: tuple[FoundRun, ...]) -> Family:
+    wanted = {parent.get("sha256") for parent in student.run.parents if parent.get("role") == "teacher"} - {None}
+    teachers = tuple(run for run in runs if run.weights_sha256 in wanted)
+    return Family(student, teachers, _baseline(student, runs))
+
+
+def _baseline(student: FoundRun, runs: tuple[FoundRun, ...]) -> FoundRun | None:
+    """The run that differs from the student only in having had no teacher; the nearest folder wins."""
+    alike = [
+        run
+        for run in runs
+        if run.command == "baseline"
+        and run.run.model == student.run.model
+        and run.run.splits_fingerprint == student.run.splits_fingerprint
+        and run.run.seed == student.run.seed
+        and _epochs(run) == _epochs(student)
+    ]
+    inside = [run for run in alike if student.folder in run.folder.parents]
+    return next(iter(inside or alike), None)
+
+
+def _epochs(run: FoundRun) -> Any:
+    settings = run.run.recipe.get("settings")
+    return settings.get("epochs") if isinstance(settings, Mapping) else None
+
+
+def _parents(found: Found) -> dict[str, FoundRun]:
+    by_weights = {run.weights_sha256: run for run in found.runs if run.weights_sha256}
+    by_artifact = {artifact.sha256: artifact for artifact in found.artifacts}
+    parents = {}
+    for artifact in found.artifacts:
+        parent = (artifact.info or {}).get("parent_sha256")
+        if parent in by_artifact:  # an int8 file names the float32 file it was made from
+            parent = (by_artifact[parent].info or {}).get("parent_sha256")
+        if parent in by_weights:
+            parents[artifact.sha256] = by_weights[parent]
+    return parents
+
+
+def _configs(found: Found, parents: Mapping[str, FoundRun]) -> tuple[Config, ...]:
+    artifacts = {artifact.sha256: artifact for artifact in found.artifacts}
+    by_weights = {run.weights_sha256: run for run in found.runs if run.weights_sha256}
+    configs = []
+    for result in found.results:
+        for index, value in enumerate(result.value["configs"]):
+            sha256, parent = str(value.get("sha256")), str(value.get("parent_sha256"))
+            run = parents.get(sha256) or parents.get(parent) or by_weights.get(parent)
+            configs.append(Config(result, index, value, artifacts.get(sha256), run))
+    return tuple(configs)
+
+
+def _score(run: FoundRun, key: str) -> float:
+    value = run.run.scores.get(key)
+    return float(value) if isinstance(value, int | float) else -1.0

@@ -1,0 +1,153 @@
+"""Teacher against students: the table, and what each network is called and coloured throughout the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.report.latency import percentile
+from edgexfer.report.lineage import Config, Lineage, is_student
+from edgexfer.report.machines import by_machine
+from edgexfer.report.records import Found, FoundRun
+from edgexfer.report.tables import Row, Table
+from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, size, times
+
+HEADS = ("network", "validation", "test", "parameters", "teacher ÷ this", "operations", "weights", "median latency")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How each run is called and coloured, the same in every figure.
+
+    Attributes:
+        names: By the run's label.
+        tags: ``teacher``, ``student``, ``hard labels`` or nothing.
+        colours: Positions in the page's colours.
+    """
+
+    names: Mapping[str, str]
+    tags: Mapping[str, str]
+    colours: Mapping[str, int]
+
+
+def name_runs(found: Found, lineage: Lineage) -> Naming:
+    """Names a run by its network; by network and folder where two share one."""
+    tags = {}
+    for run in found.runs:
+        if is_student(run):
+            tags[run.label] = "student"
+        elif run.command == "baseline":
+            tags[run.label] = "hard labels"
+        elif any(run is t for family in lineage.families for t in family.teachers):
+            tags[run.label] = "teacher"
+        else:
+            tags[run.label] = ""
+    full = {run.label: " ".join(filter(None, (network_name(run.run.model), tags[run.label]))) for run in found.runs}
+    shared = {name for name in full.values() if list(full.values()).count(name) > 1}
+    names = {label: f"{name} ({label})" if name in shared else name for label, name in full.items()}
+    return Naming(names, tags, _colours(found, tags))
+
+
+def _colours(found: Found, tags: Mapping[str, str]) -> dict[str, int]:
+    """The first student, teacher and baseline get the same colours on every page."""
+    preferred = {"student": 0, "teacher": 1, "hard labels": 2}
+    colours: dict[str, int] = {}
+    for run in found.runs:
+        wish = preferred.get(tags[run.label])
+        if wish is not None and wish not in colours.values():
+            colours[run.label] = wish
+    following = 3
+    for run in found.runs:
+        if run.label not in colours:
+            colours[run.label] = following
+            following += 1
+    return colours
+
+
+def network_name(model: str) -> str:
+    """A registered name as it is, a user's own file by its file name."""
+    return model.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
+    """Every run, each family together: teachers, student, baseline."""
+    rows: dict[str, Row] = {}
+    for family in lineage.families:
+        told = family.student.run.scores.get("teacher")
+        pointer = family.student.origin("/scores/teacher")
+        for teacher in family.teachers:
+            rows.setdefault(teacher.label, _run_row(teacher, lineage, naming, None, ""))
+        if isinstance(told, Mapping) and len(family.teachers) != 1:
+            row = _told_row(told, pointer, ensemble=len(family.teachers) > 1)
+            rows.setdefault(f"{told.get('name')}|{told.get('parameters')}|{told.get('val_top1')}", row)
+        for run in filter(None, (family.student, family.baseline)):
+            rows.setdefault(run.label, _run_row(run, lineage, naming, told, pointer))
+    for run in lineage.others:
+        rows.setdefault(run.label, _run_row(run, lineage, naming, None, ""))
+    return Table("Accuracy, size and speed of every network", HEADS, list(rows.values()))
+
+
+def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, pointer: str) -> Row:
+    scores = run.run.scores
+    ratio = parameter_ratio(run, teacher, pointer)
+    fastest = fastest_config(on_device(lineage.configs_of(run)))
+    return Row(
+        name=network_name(run.run.model),
+        tag=naming.tags[run.label],
+        note=run.label,
+        colour=naming.colours[run.label],
+        cells=(
+            shown(scores.get("val_top1"), percent, run.origin("/scores/val_top1")),
+            shown(scores.get("test_top1"), percent, run.origin("/scores/test_top1")),
+            shown(scores.get("parameters"), amount, run.origin("/scores/parameters")),
+            ratio or MISSING,
+            shown(scores.get("operations"), amount, run.origin("/scores/operations")),
+            shown(scores.get("weights_bytes"), size, run.origin("/scores/weights_bytes")),
+            median(fastest) if fastest else MISSING,
+        ),
+    )
+
+
+def _told_row(told: Mapping[str, Any], pointer: str, *, ensemble: bool) -> Row:
+    """A teacher whose run is not at hand, or an ensemble, as the student's run tells of it."""
+    return Row(
+        name=str(told.get("name", "teacher")),
+        tag="ensemble" if ensemble else "teacher",
+        note="as the student's run tells",
+        cells=(
+            shown(told.get("val_top1"), percent, f"{pointer}/val_top1"),
+            shown(told.get("test_top1"), percent, f"{pointer}/test_top1"),
+            shown(told.get("parameters"), amount, f"{pointer}/parameters"),
+            MISSING,
+            shown(told.get("operations"), amount, f"{pointer}/operations"),
+            shown(told.get("weights_bytes"), size, f"{pointer}/weights_bytes"),
+            MISSING,
+        ),
+    )
+
+
+def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
+    """Parameters of the teacher over those of ``run``."""
+    mine = run.run.scores.get("parameters")
+    its = teacher.get("parameters") if isinstance(teacher, Mapping) else None
+    if not (isinstance(mine, int) and isinstance(its, int) and mine > 0):
+        return None
+    return shown(its / mine, times, f"{pointer}/parameters ÷ {run.origin('/scores/parameters')}")
+
+
+def on_device(configs: list[Config]) -> list[Config]:
+    """Those measured on the first machine that timed any: the board, where there is one."""
+    timed = [group for group in by_machine([c for c in configs if c.refusal is None]) if group]
+    return timed[0] if timed else []
+
+
+def fastest_config(configs: list[Config]) -> Config | None:
+    """The configuration with the lowest median among those whose times may be shown."""
+    timed = [config for config in configs if config.refusal is None]
+    return min(timed, key=lambda config: percentile(config.latency_s, 50) or 0.0, default=None)
+
+
+def median(config: Config) -> Value:
+    """The median latency of a configuration."""
+    return shown(percentile(config.latency_s, 50), duration, config.origin("latency_s | p50"))

@@ -1,0 +1,128 @@
+"""The section on proofs: what each artifact was checked for before it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.report.lineage import Lineage
+from edgexfer.report.machines import flat, words
+from edgexfer.report.models import Naming
+from edgexfer.report.records import Found, FoundArtifact
+from edgexfer.report.tables import Row, Table
+from edgexfer.report.values import Value, percent, plain, shown, size, small
+
+METADATA = "metadata"
+
+
+@dataclass(frozen=True)
+class ArtifactProof:
+    """What an artifact says of itself, and what its proof file adds.
+
+    Attributes:
+        name: File name.
+        label: Where it is.
+        is_foreign: Whether it is no artifact of edgexfer.
+        facts: Network, precision, input, size, parent.
+        checks: The figures of the proof, each in words.
+        kept: BatchNorms that were not folded, with reasons.
+        further: What the proof file says.
+    """
+
+    name: str
+    label: str
+    is_foreign: bool
+    facts: Table
+    checks: Sequence[tuple[Any, str]]
+    kept: Table | None
+    further: Table | None
+
+
+def proofs(found: Found, lineage: Lineage, naming: Naming) -> list[ArtifactProof]:
+    """One entry an artifact."""
+    return [_proof(artifact, lineage, naming) for artifact in found.artifacts]
+
+
+def _proof(artifact: FoundArtifact, lineage: Lineage, naming: Naming) -> ArtifactProof:
+    info = artifact.info or {}
+    run = lineage.parents.get(artifact.sha256)
+    kept = _mapping(info, "batchnorm").get("kept") or []
+    return ArtifactProof(
+        name=artifact.label.rsplit("/", 1)[-1],
+        label=artifact.label,
+        is_foreign=artifact.info is None,
+        facts=_facts(artifact, naming.names[run.label] if run else None),
+        checks=_checks(artifact) if artifact.info is not None else (),
+        kept=_kept(kept) if kept else None,
+        further=_further(artifact),
+    )
+
+
+def _facts(artifact: FoundArtifact, run_name: str | None) -> Table:
+    info = artifact.info or {}
+    shape = _mapping(info, "preprocessing").get("input_size")
+    rows = [
+        Row("network", (words(info.get("model")),)),
+        Row("precision", (words(info.get("precision")) + (f" for {info['target']}" if info.get("target") else ""),)),
+        Row("input", (" × ".join(map(str, shape)) if isinstance(shape, list) else "–",)),
+        Row("classes", (words(len(info["classes"]) if isinstance(info.get("classes"), list) else None),)),
+        Row("file", (Value(size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),)),
+        Row("came from", (run_name or words(info.get("parent_sha256")),)),
+        Row("SHA-256", (artifact.sha256,)),
+    ]
+    return Table("The file", ("", ""), rows, frozenset({1}))
+
+
+def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:
+    """Each proof as ``(figure, sentence)``."""
+    info = artifact.info or {}
+    proof, batchnorm = _mapping(info, "proof"), _mapping(info, "batchnorm")
+    origin = f"{artifact.label}#{METADATA}"
+    folded, kept = batchnorm.get("folded"), batchnorm.get("kept") or []
+    is_int8 = info.get("precision") == "int8"
+    found: list[tuple[Any, str]] = []
+    if isinstance(folded, int):
+        value = Value(f"{folded} of {folded + len(kept)}", folded, f"{origin}/batchnorm/folded")
+        found.append((value, "BatchNorms folded into the convolutions before them"))
+    other = "the float32 artifact" if is_int8 else "PyTorch"
+    images = proof.get("images")
+    where = f"{images:,} real pictures" if isinstance(images, int) and images else "the golden samples alone"
+    for key, write, sentence in (
+        ("fold_max_rel_error_f64", small, "largest relative error of folding, computed in float64"),
+        ("max_abs_error", small, f"largest difference of a logit between ONNX Runtime and {other}, on {where}"),
+        ("top1_agreement", percent, f"of {where} get the same answer from both"),
+    ):
+        if proof.get(key) is not None:
+            found.append((shown(proof[key], write, f"{origin}/proof/{key}"), sentence))
+    golden = _mapping(info, "golden")
+    if golden.get("tolerance") is not None:
+        value = shown(golden["tolerance"], small, f"{origin}/golden/tolerance")
+        found.append((value, "is how far a device's logits may be off on the golden samples before it counts as wrong"))
+    return found
+
+
+def _kept(kept: Sequence[Any]) -> Table:
+    rows = [Row(str(k.get("name", "")), (str(k.get("reason", "")),)) for k in kept if isinstance(k, Mapping)]
+    return Table("BatchNorms that were kept, and why", ("layer", "reason"), rows, frozenset({1}))
+
+
+def _further(artifact: FoundArtifact) -> Table | None:
+    """Everything in the proof file but what the metadata says already."""
+    proof = artifact.proof or {}
+    origin = f"{artifact.label.removesuffix('.onnx')}.proof.json"
+    rows = [
+        Row(name.replace("_", " "), (shown(v, plain, f"{origin}#{pointer}") if _is_number(v) else words(v),))
+        for name, pointer, v in flat({k: v for k, v in proof.items() if k not in ("format", "artifact")})
+        if not isinstance(v, list) or len(v) < 20
+    ]
+    return Table("What the proof file adds", ("", ""), rows, frozenset({1})) if rows else None
+
+
+def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    inner = value.get(key)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,114 @@
+r"""Percentiles only where enough samples carry them, and the ratio of two medians with its interval.
+
+.. math:: r = \frac{\mathrm{median}(b)}{\mathrm{median}(a)}
+
+Inferences that follow one another are not independent (clock, cache and temperature last longer than one of them), so
+the bootstrap draws whole blocks of consecutive times (Carlstein 1986, "The use of subseries values for estimating the
+variance of a general statistic from a stationary sequence"; block length :math:`n^{1/3}` after Hall, Horowitz and
+Jing 1995, "On blocking rules for the bootstrap with dependent data").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexfer.device import load
+from edgexfer.errors import DeviceError
+
+ENOUGH = {50: 1, 90: 64, 95: 130, 99: 662}
+LEAST_TIMES = 30
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+MOST_BLOCKS = 400
+MOST_BINS = 4096
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A ratio and where it lies.
+
+    Attributes:
+        ratio: Median of the second over median of the first.
+        low: Lower end of the 95% interval.
+        high: Upper end.
+    """
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def difference_shown(self) -> bool:
+        """Whether the interval leaves out 1."""
+        return self.low > 1.0 or self.high < 1.0
+
+
+def percentile(latency_s: Sequence[float], percent: int) -> float | None:
+    """A percentile in seconds, or ``None`` where too few samples carry it: p90 from 64, p95 from 130, p99 from 662.
+
+    Raises:
+        DeviceError: The percentile is none of these and not the median.
+    """
+    if percent not in ENOUGH:
+        raise DeviceError(f"no percentile {percent!r} is reported; allowed: {', '.join(map(str, ENOUGH))}")
+    return summary(latency_s)[f"p{percent}_s"]
+
+
+def summary(latency_s: Sequence[float]) -> dict[str, float | None]:
+    """``p50_s, p90_s, p95_s, p99_s, mean_s, min_s, max_s, runs``, computed as the device computes them."""
+    return cast("dict[str, float | None]", load("_edgexfer_statistics").summary(latency_s))
+
+
+def ratio_of_medians(first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0) -> Interval:
+    """Median of the second over median of the first, with a seeded block-bootstrap interval.
+
+    The interval tells how times vary within a run. Two runs of one model on one machine can differ by a percent or
+    two more (memory layout, neighbours, temperature): repeat a run before you believe a difference that small.
+
+    Args:
+        first_s: Times ``(N,)`` in the order they were taken.
+        second_s: Times ``(M,)`` likewise.
+        seed: Of the resampling; the same seed gives the same interval.
+
+    Raises:
+        DeviceError: There are too few times for an interval, or they are not above zero.
+    """
+    for name, times in (("first", first_s), ("second", second_s)):
+        if len(times) < LEAST_TIMES:
+            raise DeviceError(
+                f"the {name} result has {len(times)} timed inferences; an interval needs {LEAST_TIMES} or more: bench"
+                " again with a larger --min-runs"
+            )
+        if not min(times) > 0:
+            raise DeviceError(f"the {name} result holds a time of {min(times)!r} s; expected above 0: bench again")
+    generator = np.random.Generator(np.random.PCG64(seed))
+    below = _resampled_medians(np.asarray(first_s, np.float64), generator)
+    ratios = _resampled_medians(np.asarray(second_s, np.float64), generator) / below
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(np.median(second_s) / np.median(first_s)), float(low), float(high))
+
+
+def _resampled_medians(times: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Medians ``(RESAMPLES,)`` of resamples drawn in blocks.
+
+    Each block is kept as counts over at most ``MOST_BINS`` quantile bins (one a value for fewer values), so that half
+    a million times cost no more than a few thousand.
+    """
+    count = len(times)
+    length = max(math.ceil(count ** (1 / 3)), math.ceil(count / MOST_BLOCKS))
+    blocks = math.ceil(count / length)
+    edges = np.unique(np.quantile(times, np.linspace(0, 1, min(count, MOST_BINS)), method="inverted_cdf"))
+    counts = np.zeros((blocks, len(edges)))
+    np.add.at(counts, (np.arange(count) // length, np.searchsorted(edges, times)), 1)
+    drawn = generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES)
+    reached = np.cumsum(drawn @ counts, axis=1)
+    half = reached[:, -1:] / 2
+    low = (reached < half).sum(axis=1)
+    high = np.minimum((reached <= half).sum(axis=1), len(edges) - 1)
+    return np.asarray((edges[low] + edges[high]) / 2, np.float64)

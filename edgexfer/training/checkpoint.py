@@ -1,0 +1,92 @@
+"""Checkpoints: the whole state of a training at the end of an epoch, enough to go on bit for bit.
+
+The order of the pictures, their augmentation and dropout are functions of (seed, epoch, picture), so that the weights,
+the optimiser, the best weights so far and the number of the epoch are all the state there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from edgexfer.errors import TrainingError
+from edgexfer.files import whole_file
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after ``epochs_done`` epochs.
+
+    Attributes:
+        settings: The settings of the training; another run with other settings cannot go on from here.
+        epochs_done: Whole epochs trained.
+        net: State dict of the student.
+        optimizer: State dict of the optimiser.
+        best: State dict of the best epoch so far.
+        best_epoch: Its number, from 1.
+        metrics: One mapping an epoch.
+        seconds: Time spent so far.
+    """
+
+    settings: dict[str, Any]
+    epochs_done: int
+    net: State
+    optimizer: dict[str, Any]
+    best: State
+    best_epoch: int
+    metrics: list[dict[str, Any]]
+    seconds: float
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes the checkpoint over the one before, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / CHECKPOINT_FILE) as part:
+        torch.save(vars(checkpoint), part)
+
+
+def load_checkpoint(folder: Path, settings: dict[str, Any]) -> Checkpoint | None:
+    """Reads the checkpoint of an interrupted training; ``None`` where there is none.
+
+    Raises:
+        TrainingError: It is damaged, or was made with other settings.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch.load raises many kinds; none of them may pass for a good checkpoint
+        raise TrainingError(
+            f"the checkpoint {str(path)!r} cannot be read ({type(error).__name__}); start again with --force"
+        ) from error
+    differing = [
+        f"{key} was {checkpoint.settings.get(key)!r}, now {settings.get(key)!r}"
+        for key in sorted({*settings, *checkpoint.settings})
+        if settings.get(key) != checkpoint.settings.get(key)
+    ]
+    if differing:
+        raise TrainingError(
+            f"cannot resume {str(folder.parent)!r} with other settings: {'; '.join(differing)};"
+            " repeat the first command, or start again with --force"
+        )
+    return checkpoint
+
+
+def save_weights(path: Path, state: State) -> None:
+    """Writes a state dict as safetensors, whole or not at all."""
+    with whole_file(path) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+
+
+def copy_state(state: State) -> State:
+    """An independent copy of a state dict on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -1,0 +1,50 @@
+"""What a training tells while it runs; the command line draws it, a library user may ignore it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Listener(Protocol):
+    """Hears what happens. Every method may be called often; none returns anything."""
+
+    def say(self, text: str) -> None:
+        """A sentence for the person, already final."""
+
+    def warn(self, text: str) -> None:
+        """A sentence that the person should not overlook."""
+
+    def begin(self, title: str, total: int) -> None:
+        """A piece of work of ``total`` units starts."""
+
+    def advance(self, done: int, note: str) -> None:
+        """``done`` units of the current piece of work are done; ``note`` says how it goes."""
+
+    def end(self) -> None:
+        """The current piece of work has ended, well or not."""
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """An epoch has ended with these metrics, the line that ``metrics.jsonl`` got."""
+
+
+class Silent:
+    """A listener that keeps quiet."""
+
+    def say(self, text: str) -> None:
+        """Ignores it."""
+
+    def warn(self, text: str) -> None:
+        """Ignores it."""
+
+    def begin(self, title: str, total: int) -> None:
+        """Ignores it."""
+
+    def advance(self, done: int, note: str) -> None:
+        """Ignores it."""
+
+    def end(self) -> None:
+        """Ignores it."""
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Ignores it."""

@@ -1,0 +1,181 @@
+"""What a user may choose about a training, and the defaults that suit the size of the data.
+
+A ``Recipe`` holds the wishes (``None``: choose for me); ``settle`` turns it into ``Settings``, in which nothing is left
+open, and says why each default was chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edgexfer.errors import RecipeError
+from edgexfer.training.compute import DEVICES
+from edgexfer.training.optim import OPTIMIZERS
+
+AUGMENTATIONS = ("none", "light", "strong")
+PASSES_SCRATCH = 60_000
+"""Pictures that a network with random weights sees in all, as a default."""
+PASSES_PRETRAINED = 24_000
+"""Pictures that a pretrained network sees in all, as a default."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The wishes of a user; ``None`` leaves the choice to ``settle``.
+
+    Attributes:
+        image_size: Input side in pixels.
+        epochs: Passes over the training pictures.
+        batch_size: Pictures a step.
+        lr: Peak learning rate.
+        optimizer: ``adamw`` or ``sgd``.
+        weight_decay: Of weights; BatchNorm and biases have none.
+        warmup_epochs: Epochs until the learning rate reaches its peak.
+        label_smoothing: Share of each hard label that is spread over all classes.
+        patience: Epochs without a better validation score until training stops.
+        augment: ``none``, ``light`` or ``strong``.
+        workers: Loader processes; 0 prepares batches in the training process.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        seed: Of initialisation, order and augmentation.
+    """
+
+    image_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    warmup_epochs: int | None = None
+    label_smoothing: float | None = None
+    patience: int | None = None
+    augment: str | None = None
+    workers: int = 0
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        mistakes = list(self._mistakes())
+        if mistakes:
+            raise RecipeError.gathered(mistakes)
+
+    def _mistakes(self) -> Iterator[str]:
+        for name in ("image_size", "epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                yield f"{name} is {value}; it must be at least 1"
+        for name in ("weight_decay", "warmup_epochs", "workers", "seed"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                yield f"{name} is {value}; it cannot be negative"
+        if self.lr is not None and not 0 < self.lr < 100:
+            yield f"lr is {self.lr}; it must lie above 0 and below 100"
+        if self.label_smoothing is not None and not 0 <= self.label_smoothing < 1:
+            yield f"label_smoothing is {self.label_smoothing}; it must lie from 0 to below 1"
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            yield f"optimizer is {self.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}"
+        if self.augment is not None and self.augment not in AUGMENTATIONS:
+            yield f"augment is {self.augment!r}; allowed: {', '.join(AUGMENTATIONS)}"
+        if self.device.split(":", 1)[0] not in DEVICES:
+            yield f"device is {self.device!r}; allowed: {', '.join(DEVICES)}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A recipe in which every choice is made; attributes as in ``Recipe``."""
+
+    image_size: int
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str
+    weight_decay: float
+    warmup_epochs: int
+    label_smoothing: float
+    patience: int
+    augment: str
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the defaults depend on.
+
+    Attributes:
+        images: Training pictures.
+        picture_size: Typical ``(H, W)`` of the pictures.
+        usual_size: Side that the network is usually fed, in pixels.
+        pretrained: Whether the network starts from trained weights.
+        has_soft_labels: Whether a teacher teaches (its soft labels smooth enough by themselves).
+    """
+
+    images: int
+    picture_size: tuple[int, int]
+    usual_size: int
+    pretrained: bool
+    has_soft_labels: bool = False
+
+
+def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
+    """Fills in what the recipe leaves open.
+
+    Returns:
+        The settings and, for each default that was chosen, a phrase ``"epochs 40 (...)"`` that says why.
+    """
+    optimizer = recipe.optimizer or "adamw"
+    batch_size = recipe.batch_size or _batch_size(facts.images)
+    epochs = recipe.epochs or _epochs(facts)
+    defaults: dict[str, tuple[Any, str]] = {
+        "image_size": (
+            _image_size(facts),
+            f"pictures of about {facts.picture_size[1]} x {facts.picture_size[0]} pixels",
+        ),
+        "epochs": (epochs, f"{facts.images} training pictures, {'trained' if facts.pretrained else 'random'} weights"),
+        "batch_size": (batch_size, f"{facts.images} training pictures"),
+        "optimizer": (optimizer, "robust without tuning"),
+        "lr": (_learning_rate(optimizer, batch_size, facts.pretrained), f"{optimizer} at batch {batch_size}"),
+        "weight_decay": (0.05 if optimizer == "adamw" else 5e-4, f"usual for {optimizer}"),
+        "warmup_epochs": (min(3, epochs // 5), "a tenth or so of the epochs"),
+        "label_smoothing": (0.0 if facts.has_soft_labels else 0.1, "soft labels" if facts.has_soft_labels else "usual"),
+        "patience": (max(10, epochs // 2), "half of the epochs"),
+        "augment": ("light", "safe for any pictures"),
+    }
+    chosen: dict[str, Any] = {"seed": recipe.seed}
+    reasons = []
+    for name, (value, reason) in defaults.items():
+        wish = getattr(recipe, name)
+        chosen[name] = value if wish is None else wish
+        if wish is None:
+            reasons.append(f"{name} {value:g} ({reason})" if isinstance(value, float) else f"{name} {value} ({reason})")
+    return Settings(**chosen), reasons
+
+
+def _image_size(facts: Facts) -> int:
+    shorter = min(facts.picture_size)
+    return min(facts.usual_size, max(32, shorter // 32 * 32))
+
+
+def _batch_size(images: int) -> int:
+    for limit, size in ((256, 16), (1_500, 32), (20_000, 64)):
+        if images <= limit:
+            return size
+    return 128
+
+
+def _epochs(facts: Facts) -> int:
+    passes, fewest, most = (PASSES_PRETRAINED, 6, 20) if facts.pretrained else (PASSES_SCRATCH, 10, 60)
+    return max(fewest, min(most, round(passes / facts.images)))
+
+
+def _learning_rate(optimizer: str, batch_size: int, pretrained: bool) -> float:
+    """The peak for batches of 64, scaled by the square root for AdamW and linearly for SGD."""
+    if optimizer == "adamw":
+        return (3e-4 if pretrained else 2e-3) * math.sqrt(batch_size / 64)
+    return (0.01 if pretrained else 0.05) * batch_size / 64

@@ -1,0 +1,1 @@
+"""What needs several rooms at once. Nothing here holds a mechanism of its own."""

@@ -1,0 +1,53 @@
+"""``edgexfer bundle``: artifacts, labelled samples and the device's scripts in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgexfer.data import build_store, eval_pixels
+from edgexfer.errors import DataError
+from edgexfer.export.bundle import write_bundle
+from edgexfer.export.metadata import read_info
+from edgexfer.training import Listener
+from edgexfer.workflows.data import DataChoice, held_out, spread_sample
+
+
+def make_bundle(
+    artifacts: list[Path],
+    data: DataChoice,
+    out: Path,
+    listener: Listener,
+    *,
+    samples: int = 256,
+    tar: bool = False,
+    force: bool = False,
+) -> Path:
+    """Writes a bundle; its samples are held-out pictures (test, else validation), evenly over the classes.
+
+    Returns:
+        The bundle that was written.
+
+    Raises:
+        DataError: The data has other classes than the artifacts.
+    """
+    info = read_info(artifacts[0])
+    splits = data.load()
+    unknown = [name for name in splits.classes if name not in info.classes]
+    if unknown:
+        raise DataError(f"{str(artifacts[0])!r} does not know these classes of {data.source!r}: {', '.join(unknown)}")
+    view = spread_sample(held_out(splits), samples)
+    listener.say(f"samples: {len(view)} pictures of the {view.name} split")
+    order = np.array([info.classes.index(name) for name in splits.classes])
+    store = build_store(view, info.preprocessing)
+    return write_bundle(
+        artifacts,
+        out,
+        samples=eval_pixels(store, range(len(view)), info.preprocessing).numpy(),
+        labels=order[view.labels],
+        classes=info.classes,
+        files=view.files,
+        tar=tar,
+        force=force,
+    )

@@ -1,0 +1,115 @@
+"""Which data a command works on, and how a run remembers it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer.data import Splits, View, load_splits
+from edgexfer.errors import DataError
+from edgexfer.runs import Run
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """What a user says of the data.
+
+    Attributes:
+        source: ``digits``, a folder, or a torchvision set by name.
+        data_root: Where torchvision's sets lie.
+        download: Whether a missing set may be downloaded.
+        strict: Whether a single unreadable picture ends the run.
+        val_split: Share of pictures held out for validation, where no folder says so.
+        test_split: Share of pictures held out for the test, where no folder says so.
+        group_by: Regular expression on file names; files with the same match stay on one side of a split.
+        seed: Of the split.
+    """
+
+    source: str
+    data_root: str | None = None
+    download: bool = False
+    strict: bool = False
+    val_split: float = 0.15
+    test_split: float = 0.15
+    group_by: str | None = None
+    seed: int = 0
+
+    def load(self) -> Splits:
+        """The splits; see ``edgexfer.data.load_splits``."""
+        return load_splits(**dataclasses.asdict(self))
+
+    def record(self, command: str, argv: list[str]) -> dict[str, Any]:
+        """How a run's recipe names the data and the command that was typed."""
+        path = Path(self.source)
+        place = str(path.resolve()) if path.is_dir() else None
+        root = str(Path(self.data_root).resolve()) if self.data_root else None
+        choice = {**dataclasses.asdict(self), "data_root": root}
+        del choice["download"]
+        return {
+            "command": command,
+            "argv": argv,
+            "data": self.source,
+            "data_path": place,
+            "data_root": root,
+            "choice": choice,
+        }
+
+
+def remembered(run: Run, source: str | None = None, data_root: str | None = None) -> DataChoice:
+    """The data that a run was made from, or the same rules applied to ``source``."""
+    choice = dict(run.recipe["choice"])
+    choice["source"] = source or run.recipe["data_path"] or run.recipe["data"]
+    if data_root:
+        choice["data_root"] = data_root
+    return DataChoice(**choice)
+
+
+def load_remembered(run: Run, source: str | None, data_root: str | None) -> Splits:
+    """The splits that a run was made from, checked to be the same pictures in the same splits.
+
+    Raises:
+        DataError: The pictures are gone, or hold other classes than the run knows.
+    """
+    try:
+        splits = remembered(run, source, data_root).load()
+    except DataError as error:
+        if source is not None:
+            raise
+        raise DataError(f"the data that the run was made from cannot be read: {error}; pass --data DATA") from error
+    missing = sorted(set(splits.classes) ^ set(run.classes))
+    if missing:
+        raise DataError(f"the data and the run know different classes; only one of them has: {', '.join(missing)}")
+    return splits
+
+
+def held_out(splits: Splits) -> View:
+    """The view that figures are reported on: test where there is one, else validation."""
+    return splits.val if splits.test is None else splits.test
+
+
+def spread_sample(view: View, count: int) -> View:
+    """At most ``count`` pictures of a view, evenly over its classes and always the same ones."""
+    if len(view) <= count:
+        return view
+    rank = np.zeros(len(view), dtype=np.int64)
+    for label in np.unique(view.labels):
+        members = np.flatnonzero(view.labels == label)
+        rank[members] = np.arange(len(members))
+    chosen = np.sort(np.lexsort((view.labels, rank))[:count])
+    return take(view, chosen)
+
+
+def take(view: View, indices: np.ndarray) -> View:
+    """The pictures of ``view`` at ``indices``, in that order."""
+    read = view.read
+    return dataclasses.replace(
+        view,
+        files=tuple(view.files[i] for i in indices),
+        labels=view.labels[indices],
+        digests=tuple(view.digests[i] for i in indices),
+        read=lambda i: read(int(indices[i])),
+    )

@@ -1,0 +1,77 @@
+"""``edgexfer evaluate``: the accuracy of a run or an ONNX file on labelled pictures, classes matched by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer import nets
+from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
+from edgexfer.errors import DataError, FormatError
+from edgexfer.export.metadata import read_info
+from edgexfer.runs import WEIGHTS_FILE, read_run
+from edgexfer.training import Listener, top1
+from edgexfer.training.compute import find_device
+from edgexfer.training.job import decoded, predict_view
+from edgexfer.workflows.data import DataChoice, held_out
+
+BATCH = 32
+
+
+def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> dict[str, Any]:
+    """Top-1 of ``model``, overall and by class.
+
+    Args:
+        model: A run folder or an ONNX file of ours.
+        data: The labelled pictures.
+        split: ``auto`` (test, else validation), ``val``, ``test`` or ``all`` (a folder of class folders, whole).
+        listener: Hears how it goes.
+
+    Returns:
+        ``{"top1", "images", "split", "per_class": {name: {"top1", "images"}}}``.
+    """
+    classes = read_run(model).classes if model.is_dir() else read_info(model).classes
+    view = _view(data, classes, split)
+    logits = _run_logits(model, view, listener) if model.is_dir() else _onnx_logits(model, view)
+    per_class = {
+        name: {"top1": top1(logits[chosen], view.labels[chosen]), "images": int(chosen.sum())}
+        for index, name in enumerate(classes)
+        if (chosen := view.labels == index).any()
+    }
+    return {"top1": top1(logits, view.labels), "images": len(view), "split": view.name, "per_class": per_class}
+
+
+def _view(data: DataChoice, classes: tuple[str, ...], split: str) -> View:
+    """The pictures to score, their labels in the order of ``classes``."""
+    if split == "all":
+        return load_labelled(data.source, classes, whole=True, strict=data.strict)
+    splits = data.load()
+    view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
+    if view is None:
+        raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
+    return map_labels(view, splits.classes, classes, data.source)
+
+
+def _run_logits(folder: Path, view: View, listener: Listener) -> np.ndarray:
+    run = read_run(folder)
+    net = nets.create(
+        run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
+    )
+    device = find_device("auto")
+    network = nets.Normalized(net, run.preprocessing).to(device)
+    store = decoded(view, run.preprocessing, listener)
+    return predict_view(network, view, store, run.preprocessing, device).logits
+
+
+def _onnx_logits(path: Path, view: View) -> np.ndarray:
+    from edgexfer.classifier import Classifier
+
+    info = read_info(path)
+    if info.input != "uint8":
+        raise FormatError(f"{str(path)!r} takes normalised floats; evaluate the file exported with --input uint8")
+    classifier = Classifier(path)
+    store = build_store(view, info.preprocessing)
+    batches = [range(start, min(start + BATCH, len(view))) for start in range(0, len(view), BATCH)]
+    return np.concatenate([classifier.logits(eval_pixels(store, b, info.preprocessing).numpy()) for b in batches])

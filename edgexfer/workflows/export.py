@@ -1,0 +1,109 @@
+"""``edgexfer export``: a run becomes a proven artifact, with the pictures of its own data as witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer import nets
+from edgexfer.data import Splits, View, build_store, eval_pixels
+from edgexfer.errors import ExportError
+from edgexfer.export.exporter import ExportRequest, Pictures, export_network
+from edgexfer.export.verify import verify
+from edgexfer.preprocessing import Preprocessing
+from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
+from edgexfer.training import Listener
+from edgexfer.workflows.data import held_out, load_remembered, spread_sample, take
+
+WITNESSES = 512
+"""Held-out pictures that an artifact's answers are compared on, at most."""
+CALIBRATION = 256
+"""Training pictures that int8 is calibrated on, at most."""
+
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """What a user says of an export.
+
+    Attributes:
+        fold_bn: Whether BatchNorm is folded into the convolutions.
+        int8: Whether an int8 file is written beside.
+        target: Whose int8 arithmetic, ``x86`` or ``arm64``; ``None`` for this machine's.
+        plan: An int8 plan to repeat.
+        input: ``uint8`` or ``float``.
+        data: The run's data, where it lies elsewhere now.
+        data_root: Where torchvision's data sets lie now.
+    """
+
+    fold_bn: bool = True
+    int8: bool = False
+    target: str | None = None
+    plan: Path | None = None
+    input: str = "uint8"
+    data: str | None = None
+    data_root: str | None = None
+
+
+def export_run(
+    folder: Path, out: Path, choice: ExportChoice, listener: Listener, *, force: bool = False
+) -> dict[str, Any]:
+    """Writes the network of a run as ``out``; see ``edgexfer.export.exporter.export_network``.
+
+    Returns:
+        What ``edgexfer export --json`` prints.
+    """
+    run = read_run(folder)
+    splits = load_remembered(run, choice.data, choice.data_root)
+    net = nets.create(
+        run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
+    )
+    request = ExportRequest(
+        model=run.model,
+        classes=run.classes,
+        preprocessing=run.preprocessing,
+        parent_sha256=weights_sha256(folder),
+        fold_bn=choice.fold_bn,
+        int8=choice.int8,
+        target=choice.target,
+        plan=choice.plan,
+        input=choice.input,
+        force=force,
+    )
+    return export_network(
+        net.eval(), request, out, pictures=_pictures(run, splits, calibrate=choice.int8), say=listener.say
+    ).to_json()
+
+
+def verify_artifact(path: Path) -> dict[str, Any]:
+    """Recomputes the digest and the golden samples of an artifact.
+
+    Raises:
+        ExportError: Something does not agree; all of it is told.
+    """
+    found = verify(path)
+    if found.verified is None:
+        raise ExportError(f"{str(path)!r} was not written by edgexfer: it promises nothing that could be verified")
+    if not found.verified:
+        raise ExportError(f"{str(path)!r}: " + "; ".join(found.failures))
+    return {"artifact": str(path), "verified": True}
+
+
+def _pictures(run: Run, splits: Splits, *, calibrate: bool) -> Pictures:
+    """Held-out pictures as witnesses and, for int8, training pictures to calibrate on."""
+    view = spread_sample(held_out(splits), WITNESSES)
+    order = np.array([run.classes.index(name) for name in splits.classes])
+    batches: Iterator[np.ndarray] = iter(())
+    if calibrate:
+        batches = in_batches(spread_sample(splits.train, CALIBRATION), run.preprocessing)
+    return Pictures(next(in_batches(view, run.preprocessing, len(view))), order[view.labels], batches)
+
+
+def in_batches(view: View, preprocessing: Preprocessing, size: int = 32) -> Iterator[np.ndarray]:
+    """The input pixels of a view, uint8 ``(n, H, W, 3)``, decoded as they are asked for."""
+    for start in range(0, len(view), size):
+        part = take(view, np.arange(start, min(start + size, len(view))))
+        yield eval_pixels(build_store(part, preprocessing), range(len(part)), preprocessing).numpy()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgexfer.cli.main import COMMANDS, cli
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), prog_name="edgexfer")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0, result.output
+    assert f"Example: edgexfer {name}" in result.output
+    assert "--json" in result.output
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    assert run("distil").exit_code == 2
+
+
+def test_an_error_is_one_line_with_code_1(tmp_path: Path) -> None:
+    result = run("finetune", str(tmp_path / "none"), "--model", "resnet18", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = run("report", str(tmp_path / "none"), "--out", str(tmp_path / "r.html"), "--debug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+
+
+def test_all_mistakes_of_a_recipe_file_are_told_together(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('epoch = 3\nbatch-size = "many"\n')
+    result = run("finetune", "digits", "--model", "x", "--out", str(tmp_path / "o"), "--config", str(recipe))
+    assert result.exit_code == 2
+    assert "'epoch' is not an option of finetune" in result.stderr
+    assert "batch-size = 'many'" in result.stderr
+
+
+def test_the_command_line_wins_over_the_recipe_file(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('lr = -1.0\naugment = "none"\n')
+    out = str(tmp_path / "o")
+    refused = run("finetune", "digits", "--model", "resnet18", "--out", out, "--config", str(recipe))
+    assert refused.exit_code == 1 and "lr is -1.0" in refused.stderr
+    other = run("finetune", "digits", "--model", "resnet19", "--out", out, "--config", str(recipe), "--lr", "0.1")
+    assert "lr is" not in other.stderr and "resnet19" in other.stderr
+
+
+def test_models_are_listed_for_machines() -> None:
+    listed = json.loads(run("models", "--json").stdout)
+    tiny = next(entry for entry in listed if entry["name"] == "tiny-darknet")
+    assert tiny["parameters"] == 1_042_104
+    assert tiny["input_size"] == [224, 224]
+    assert "tiny-darknet" in run("models").stdout

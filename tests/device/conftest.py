@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgexfer import device
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import artifacts  # noqa: E402
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def painted(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30), seed: int = 0) -> Image.Image:
+    """A picture of ``size = (width, height)`` in nearly one colour."""
+    noise = np.random.default_rng(seed).integers(-30, 31, (size[1], size[0], 3))
+    return Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Script:
+    """Runs a device script the way a user does, in a process of its own."""
+
+    def run(script: Path, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(script), *map(str, words)]
+        variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        return subprocess.run(
+            command, cwd=cwd or script.parent, env=variables, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle folder far from the repository: two models, nine labelled samples, the scripts."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for file in device.bundle_files():
+        shutil.copy(file, folder)
+    artifacts.write(folder / "models/tiny.onnx")
+    artifacts.write(folder / "models/tiny.int8.onnx", precision="int8")
+    labels = np.arange(9) % 3
+    colours = list(COLOURS.values())
+    samples = [np.asarray(painted(colours[k], (16, 12), seed=i)) for i, k in enumerate(labels)]
+    np.save(folder / "samples.npy", np.stack(samples))
+    np.save(folder / "labels.npy", labels)
+    describe_bundle(folder)
+    return folder
+
+
+def describe_bundle(folder: Path, **more: object) -> None:
+    (folder / "bundle.json").unlink(missing_ok=True)
+    files = {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+    value = {"format": 1, "edgexfer_version": "9.8.7", "files": files, **more}
+    (folder / "bundle.json").write_text(json.dumps(value))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten pictures a class, of two colours that the model does not know."""
+    for name, colour in {"yellow": (200, 200, 40), "grey": (90, 90, 90)}.items():
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(10):
+            painted(colour, seed=i).save(folder / f"{i}.png")
+    return tmp_path / "photos"

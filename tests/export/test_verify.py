@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from torch import nn
+
+from edgexfer.errors import FormatError
+from edgexfer.export import graph
+from edgexfer.export.exporter import ExportResult
+from edgexfer.export.metadata import info_of
+from edgexfer.export.verify import Verification, verify
+
+
+def scaled_head(model: onnx.ModelProto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name.endswith("head.weight"))
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), tensor.name))
+
+
+def renamed_output(model: onnx.ModelProto) -> None:
+    graph.rename(model, {"logits": "scores"})
+
+
+def broken_node(model: onnx.ModelProto) -> None:
+    next(n for n in model.graph.node if n.op_type == "Gemm").op_type = "NoSuchOperator"
+
+
+def test_a_fresh_artifact_verifies(unfolded: tuple[nn.Module, ExportResult]) -> None:
+    assert verify(unfolded[1].artifact) == Verification(True)
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (scaled_head, ["the file was changed", "wrong answers on the golden samples: logits are off by"]),
+        (renamed_output, ["the file was changed", "outputs \\['scores', 'embedding'\\]; expected"]),
+        (broken_node, ["the file was changed", "refuses the model"]),
+    ],
+)
+def test_what_fails_is_named(
+    unfolded: tuple[nn.Module, ExportResult],
+    tmp_path: Path,
+    change: Callable[[onnx.ModelProto], None],
+    messages: list[str],
+) -> None:
+    import re
+
+    model = graph.load_model(unfolded[1].artifact)
+    change(model)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    found = verify(path)
+    assert found.verified is False and len(found.failures) == len(messages)
+    for message, failure in zip(messages, found.failures, strict=True):
+        assert re.search(message, failure), failure
+
+
+def test_a_one_percent_error_fails_even_with_a_digest_made_to_fit(
+    unfolded: tuple[nn.Module, ExportResult], tmp_path: Path
+) -> None:
+    model = graph.load_model(unfolded[1].artifact)
+    scaled_head(model)
+    info = info_of(model, "m")
+    assert info is not None
+    model, _ = graph.attach(model, replace(info, digest=""))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(graph.to_bytes(model))
+    assert [f.split(":")[0] for f in verify(path).failures] == ["wrong answers on the golden samples"]
+
+
+def test_changed_metadata_is_seen(unfolded: tuple[nn.Module, ExportResult], tmp_path: Path) -> None:
+    content = unfolded[1].artifact.read_bytes()
+    assert content.count(b'"class 1"') == 1
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content.replace(b'"class 1"', b'"class 9"'))
+    assert ["changed after it was exported" in f for f in verify(path).failures] == [True]
+
+
+def test_a_foreign_model_promises_nothing(unfolded: tuple[nn.Module, ExportResult], tmp_path: Path) -> None:
+    model = graph.load_model(unfolded[1].artifact)
+    del model.metadata_props[:]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert verify(path) == Verification(None)
+
+
+def test_a_truncated_artifact_is_refused_or_fails(unfolded: tuple[nn.Module, ExportResult], tmp_path: Path) -> None:
+    content = unfolded[1].artifact.read_bytes()
+    path = tmp_path / "m.onnx"
+    for length in range(0, len(content), len(content) // 12):
+        path.write_bytes(content[:length])
+        with pytest.raises(FormatError, match="not an ONNX file"):
+            verify(path)

@@ -1,0 +1,407 @@
+"""The whole page: true to its files, whole in itself, and safe with names that were chosen to break it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from edgexfer.errors import FormatError, WouldOverwriteError
+from edgexfer.files import sha256_file
+from edgexfer.report import ReportSummary, write_report
+from edgexfer.runs import read_lines
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{a}{b}$ & 'x'", "Ünï 日本 😀\n2")
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, numbers with their text, and all text."""
+
+    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    numbers: list[tuple[str, str, str]] = field(default_factory=list)
+    text: str = ""
+    _open: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {key: value or "" for key, value in attrs}
+        self.tags.append((tag, found))
+        self._open.append(tag)
+        if tag == "data":
+            self.numbers.append((found["value"], found["data-from"], ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self._open[-1:]):
+            self.text += data
+        if self._open[-1:] == ["data"]:
+            value, origin, text = self.numbers[-1]
+            self.numbers[-1] = (value, origin, text + data)
+
+
+def read(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+@pytest.fixture(scope="module")
+def summary(world: Any, tmp_path_factory: pytest.TempPathFactory) -> ReportSummary:
+    return write_report([world.root], tmp_path_factory.mktemp("out") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(summary: ReportSummary) -> Page:
+    return read(summary.out)
+
+
+class Files:
+    """Looks up where a number says it stands; written apart from the page's own code."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def number(self, origin: str) -> float:
+        for sign, join in (("÷", lambda a, b: a / b), ("−", lambda a, b: a - b)):
+            first, found, second = origin.partition(f" {sign} ")
+            if found:
+                return float(join(self.number(first), self.number(second)))
+        place, _, derived = origin.partition(" | ")
+        file, _, pointer = place.partition("#")
+        if derived == "bytes":
+            return (self.root / file).stat().st_size
+        value = self._predicted(file, pointer, derived) if "predictions" in file else self._at(file, pointer)
+        return float(value if "predictions" in file or not derived else _derive(value, derived))
+
+    def _at(self, file: str, pointer: str) -> Any:
+        if file.endswith(".onnx"):
+            props = onnx.load(str(self.root / file)).metadata_props
+            value: Any = json.loads(next(p.value for p in props if p.key == "edgexfer"))
+            pointer = pointer.removeprefix("metadata")
+        elif file.endswith(".jsonl"):
+            value = read_lines(self.root / file)
+        else:
+            value = json.loads((self.root / file).read_text())
+        for key in pointer.split("/")[1:]:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        return value
+
+    def _predicted(self, file: str, pointer: str, derived: str) -> float:
+        lines = [line for line in read_lines(self.root / file) if line["split"] == pointer.strip("/")]
+        truth = np.array([line["label"] for line in lines])
+        logits = np.array([line["logits"] for line in lines])
+        given = logits.argmax(axis=1)
+        what, *where = derived.split()
+        at = [int(w) for w in where]
+        if what == "top1":
+            return float(np.mean(truth == given))
+        if what == "images":
+            return float(np.sum(truth == at[0]))
+        if what == "recall":
+            return float(np.mean(given[truth == at[0]] == at[0]))
+        if what == "precision":
+            return float(np.mean(truth[given == at[0]] == at[0]))
+        if what == "confused":
+            return float(np.sum((truth == at[0]) & (given == at[1])))
+        assert what == "probability"
+        row = np.exp(logits[at[0]] - logits[at[0]].max())
+        return float(row[at[1]] / row.sum())
+
+
+def _derive(values: list[float], how: str) -> float:
+    if how.startswith("p"):
+        return float(np.percentile(values, int(how[1:])))
+    ways = {"mean": np.mean, "min": min, "max": max, "count": len, "rate": lambda v: 1 / np.mean(v)}
+    return float(ways[how](values))
+
+
+def test_every_number_is_the_number_in_its_file(world: Any, page: Page) -> None:
+    files = Files(world.root)
+    assert len(page.numbers) > 300
+    for value, origin, text in page.numbers:
+        assert float(value) == pytest.approx(files.number(origin), rel=1e-12, abs=1e-15), (origin, text)
+
+
+UNITS = {
+    "%": 0.01,
+    "ms": 1e-3,
+    "µs": 1e-6,
+    "s": 1,
+    "min": 60,
+    "h": 3600,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "B": 1,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "×": 1,
+    "°C": 1,
+    "": 1,
+}
+
+
+def test_every_number_is_written_as_what_it_is(page: Page) -> None:
+    seen = 0
+    for value, origin, text in page.numbers:
+        match = re.fullmatch(r"([−\d.,e+-]+)\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|)", text)
+        if match is None:
+            assert re.search(r"points (above|below)|level with|\d+ of \d+", text), text
+            continue
+        written = float(match.group(1).replace(",", "").replace("−", "-"))
+        factors = [UNITS[match.group(2)]] + ([1e-3] if match.group(2) == "" and "latency" in origin else [])
+        factors += [1e-3] if origin.endswith(("load_s", "first_s")) else []
+        exact = float(value)
+        assert any(abs(written * f - exact) <= max(abs(exact) * 0.05, 0.0005001) for f in factors), (
+            origin,
+            text,
+            value,
+        )
+        seen += 1
+    assert seen > 300
+
+
+def test_the_page_needs_nothing_else(summary: ReportSummary, page: Page) -> None:
+    text = summary.out.read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert "@import" not in text and "url(http" not in text
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed") or attributes.get("href") == "data:,"
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/")
+            assert attributes["alt"]
+
+
+def test_the_summary_says_what_was_made_how_good_and_how_fast(summary: ReportSummary) -> None:
+    made, good, fast = summary.sentences
+    assert (
+        made
+        == "tiny-darknet was distilled from resnet18 on digits (10 classes) and exported to ONNX as float32 and int8."
+    )
+    assert re.match(r"It names [\d.]+% of the 270 test pictures rightly, [\d.]+ points (below|above) its teacher", good)
+    assert "hard labels alone" in good
+    assert re.search(
+        r"20\.9× fewer than its teacher; its fastest file answers in 3\.\d+ ms on Raspberry Pi 4 Model B", fast
+    )
+    assert "on Intel Xeon Silver 4314 int8 is no faster than float32" in fast
+    assert (summary.runs, summary.artifacts, summary.results) == (3, 2, 3)
+
+
+def test_the_page_is_made_of_its_sections(page: Page) -> None:
+    ids = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert ids == ["networks", "speed", "training", "answers", "proofs", "commands", "provenance"]
+    all_ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(all_ids) == len(set(all_ids))
+    labelled = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "plot"]
+    assert len(labelled) >= 8
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in labelled)
+
+
+def test_proofs_and_commands_are_told(page: Page) -> None:
+    assert "14 of 15" in page.text
+    assert "its input is used twice" in page.text
+    assert (
+        "edgexfer distill digits --student tiny-darknet --teacher resnet18 --hard-label-baseline --out student"
+        in page.text
+    )
+    assert "speedup" in page.text
+
+
+def test_emulated_times_are_never_shown(make: Any, tmp_path: Path) -> None:
+    result = make.result(tmp_path / "e.json", [make.config("m.onnx", p50_s=0.777, runs=700)], emulated=True)
+    summary = write_report([result], tmp_path / "r.html")
+    page = read(summary.out)
+    assert not any("latency_s" in origin or "_s" in origin.rsplit("/", 1)[-1] for _, origin, _ in page.numbers)
+    assert "right, emulated" in page.text
+    assert "says nothing of its speed" in summary.sentences[-1]
+    assert not any(tag == "svg" and attributes.get("class") == "plot" for tag, attributes in page.tags)
+
+
+@pytest.mark.parametrize(
+    ("told", "badge", "is_timed"),
+    [
+        ({"verified": False, "status": "wrong answers", "error": "logits differ"}, "wrong answers", False),
+        ({"verified": None, "status": "killed", "error": "out of memory"}, "killed", False),
+        ({"verified": None, "status": "interrupted", "error": "interrupted"}, "interrupted", False),
+        ({"verified": None}, "not provable", True),
+        ({"verified": True, "latency_s": [], "scenario": "verify-only"}, "right, not timed", False),
+    ],
+)
+def test_what_was_not_proven_is_called_so(
+    make: Any, tmp_path: Path, told: dict[str, Any], badge: str, is_timed: bool
+) -> None:
+    result = make.result(tmp_path / "r.json", [make.config("m.onnx", **told)])
+    page = read(write_report([result], tmp_path / "r.html").out)
+    assert badge in page.text
+    assert any("latency_s" in origin for _, origin, _ in page.numbers) is is_timed
+    assert str(told.get("error", "")) in page.text
+
+
+def test_percentiles_stand_only_where_enough_inferences_carry_them(make: Any, tmp_path: Path) -> None:
+    result = make.result(tmp_path / "r.json", [make.config("m.onnx", runs=129)])
+    origins = {origin for _, origin, _ in read(write_report([result], tmp_path / "r.html").out).numbers}
+    assert "r.json#/configs/0/latency_s | p90" in origins
+    assert not any(origin.endswith(("p95", "p99")) for origin in origins)
+
+
+def test_without_labelled_pictures_the_workstations_accuracy_stands_in_and_is_called_so(
+    world: Any, make: Any, tmp_path: Path
+) -> None:
+    shas = {path.name: sha256_file(path) for path in (world.artifact, world.int8)}
+    configs = [make.config(name, sha256=sha, top1=None, top1_images=0) for name, sha in shas.items()]
+    result = make.result(tmp_path / "r.json", configs)
+    page = read(write_report([world.student, world.artifact, world.int8, result], tmp_path / "r.html").out)
+    assert "the device was given no labelled pictures" in page.text
+    origins = [origin for _, origin, _ in page.numbers]
+    assert any(origin.endswith("student.int8.proof.json#/int8/top1") for origin in origins)
+
+
+def test_hostile_names_are_only_text(make: Any, tmp_path: Path) -> None:
+    evil = HOSTILE[0]
+    run = make.run(
+        tmp_path / "run" / '"><img onerror=x>',
+        classes=HOSTILE,
+        model=f"{HOSTILE[1]}.py:{evil}",
+        images=40,
+        accuracy=0.5,
+        files=lambda split, i: f"{HOSTILE[i % 4]}/{i}.jpg",
+        argv=["edgexfer", "finetune", HOSTILE[1]],
+        command=evil,
+        parents=[{"role": evil, "name": HOSTILE[1], "sha256": evil, "source": evil}],
+        recipe={evil: HOSTILE[1], "data": HOSTILE[1]},
+    )
+    told = {"status": evil, "error": HOSTILE[1], "runs": 3}
+    configs = [make.config(HOSTILE[1]), make.config(HOSTILE[2]), make.config(evil, **told)]
+    make.result(tmp_path / "run/r.json", configs, cpu=HOSTILE[1], **{evil: evil})
+    make.onnx(tmp_path / "run/<b>.onnx", parent=evil, kept=[(evil, HOSTILE[1])])
+    (tmp_path / "run/<i>bad.onnx").write_bytes(b"\x08")
+    page = read(write_report([run.parent], tmp_path / "r.html", title=evil).out)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert {tag for tag, _ in page.tags} & {"img", "b", "i"} <= {"b", "i"}
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert {a.get("class", "").split(" ")[0] for tag, a in page.tags if tag == "i"} <= {"dot"}
+    for name in HOSTILE:
+        assert name in page.text
+
+
+def test_pictures_stand_beside_the_answers(make: Any, tmp_path: Path) -> None:
+    names = make.photos(tmp_path / "photos", ("cat", "dog"), 30)
+    recipe = {"data": "photos", "data_path": str(tmp_path / "photos")}
+    run = make.run(tmp_path / "run", classes=("cat", "dog"), files=names, images=30, accuracy=0.7, recipe=recipe)
+    page = read(write_report([run], tmp_path / "r.html").out)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) >= 12
+    assert "the picture is not there any more" not in page.text
+
+
+def test_pictures_that_are_gone_are_said_to_be_gone(make: Any, tmp_path: Path) -> None:
+    recipe = {"data": "photos", "data_path": str(tmp_path / "photos")}
+    run = make.run(tmp_path / "run", classes=("cat", "dog"), files=lambda s, i: f"{i}.jpg", images=9, recipe=recipe)
+    page = read(write_report([run], tmp_path / "r.html").out)
+    assert "the picture is not there any more" in page.text
+
+
+def test_the_caller_may_bring_the_pictures(make: Any, tmp_path: Path) -> None:
+    asked = []
+
+    def picture(run: Any, file: str) -> Image.Image:
+        asked.append(file)
+        return Image.new("RGB", (300, 200), "red")
+
+    run = make.run(tmp_path / "run", files=lambda split, i: f"odd {i}", images=20)
+    page = read(write_report([run], tmp_path / "r.html", picture=picture).out)
+    assert asked and all(name.startswith("odd ") for name in asked)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == len(asked)
+
+
+def test_many_classes_become_a_picture_and_a_table(make: Any, tmp_path: Path) -> None:
+    classes = [f"class {i}" for i in range(60)]
+    run = make.run(tmp_path / "run", classes=classes, images=300, accuracy=0.8)
+    text = write_report([run], tmp_path / "r.html").out.read_text()
+    assert 'class="matrix"' not in text
+    assert "Confusion matrix of 60 classes" in text
+
+
+def test_without_a_test_split_the_page_says_validation(make: Any, tmp_path: Path) -> None:
+    run = make.run(tmp_path / "run", splits=("val",), images=30)
+    summary = write_report([run], tmp_path / "r.html")
+    assert "there is no test split, and validation also chose the epoch" in summary.sentences[1]
+    assert "has no test predictions" in read(summary.out).text
+
+
+def test_a_run_alone_tells_that_nothing_was_measured(make: Any, tmp_path: Path) -> None:
+    summary = write_report([make.run(tmp_path / "run", images=30)], tmp_path / "r.html")
+    assert "its speed has not been measured yet" in summary.sentences[2]
+
+
+def test_a_student_whose_teacher_is_elsewhere_still_names_it(make: Any, tmp_path: Path) -> None:
+    told = {
+        "name": "resnet18 + vgg11",
+        "val_top1": 0.99,
+        "test_top1": None,
+        "parameters": 1e8,
+        "operations": 3,
+        "weights_bytes": 9,
+    }
+    told["parameters"] = 100_000_000
+    parents = [{"role": "teacher", "name": n, "sha256": n * 8} for n in ("a", "b")]
+    extra = {"teacher": told}
+    run = make.run(tmp_path / "run", command="distill", images=30, parents=parents, extra_scores=extra)
+    summary = write_report([run], tmp_path / "r.html")
+    assert "was distilled from resnet18 + vgg11" in summary.sentences[0]
+    assert "as the student's run tells" in read(summary.out).text
+
+
+def test_a_larger_student_is_not_called_smaller(make: Any, tmp_path: Path) -> None:
+    extra = {"teacher": {"name": "small", "val_top1": 0.5, "test_top1": 0.5, "parameters": 1000}}
+    run = make.run(tmp_path / "run", command="distill", images=30, extra_scores=extra)
+    assert "more than its teacher" in write_report([run], tmp_path / "r.html").sentences[2]
+
+
+def test_the_title_is_the_callers(make: Any, tmp_path: Path) -> None:
+    run = make.run(tmp_path / "run", images=30)
+    text = write_report([run], tmp_path / "r.html", title="Flowers & more").out.read_text()
+    assert "<title>Flowers &amp; more</title>" in text
+
+
+def test_nothing_is_overwritten_without_force(make: Any, tmp_path: Path) -> None:
+    run = make.run(tmp_path / "run", images=10)
+    out = tmp_path / "r.html"
+    out.write_text("mine")
+    with pytest.raises(WouldOverwriteError, match="exists already; choose another --out or pass --force"):
+        write_report([run], out)
+    assert out.read_text() == "mine"
+    assert write_report([run], out, force=True).size_bytes == out.stat().st_size
+
+
+def test_a_report_of_nothing_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FormatError):
+        write_report([tmp_path / "nothing"], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_no_network_is_loaded(world: Any, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from edgexfer.report import write_report;"
+        f" write_report([Path({str(world.root)!r})], Path({str(tmp_path / 'r.html')!r}));"
+        " print(sorted({'torch', 'torchvision', 'onnxruntime', 'matplotlib.pyplot', 'click'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

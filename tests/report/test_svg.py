@@ -1,0 +1,113 @@
+"""Drawings inside the page: themed, with unique names, and with text that is only text."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from edgexfer.report import svg
+from edgexfer.report.curves import Curve, draw_curves
+from edgexfer.report.distributions import Row, draw_distributions
+from edgexfer.report.heatmap import draw_heatmap
+from edgexfer.report.scatter import Point, draw_scatter
+
+HOSTILE = "<script>$\\frac{1}{2}$ & \"'> 日本語 😀"
+
+
+def drawings(name: str) -> list[str]:
+    curve = Curve(name, [1, 2, 3], [0.2, 0.5, 0.9], 0, 3)
+    points = [Point(name, 0.002, 0.97, 0), Point(name + " b", 0.004, 0.98, 1, is_int8=True)]
+    rows = [Row(name, [0.001 * (1 + i % 7) for i in range(100)], 0), Row("constant", [0.002] * 5, 1)]
+    return [
+        draw_curves("a", [curve], fraction=True, description=name),
+        draw_curves("b", [Curve(name, [1], [0.5], 1)], fraction=False, description=name),
+        draw_scatter("c", points, wide=True, description=name),
+        draw_scatter("d", points[:1], wide=False, description=name),
+        draw_distributions("e", rows, wide=True, description=name),
+        draw_heatmap("f", np.eye(30, dtype=np.int64), name),
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[str]:
+    return drawings(HOSTILE)
+
+
+def test_each_is_well_formed_and_says_what_it_shows(drawn: list[str]) -> None:
+    for text in drawn:
+        root = ElementTree.fromstring(text.replace("xlink:href", "href"))
+        assert root.get("role") == "img"
+        assert root.get("aria-label") == HOSTILE
+        assert not list(root.iter("script"))
+
+
+def test_text_stays_text_and_is_never_mathematics(drawn: list[str]) -> None:
+    root = ElementTree.fromstring(drawn[2].replace("xlink:href", "href"))
+    words = [element.text for element in root.iter("text")]
+    assert HOSTILE in words
+
+
+def test_ids_carry_the_figures_name(drawn: list[str]) -> None:
+    for letter, text in zip("abcdef", drawn, strict=True):
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        assert ids and all(i.startswith(f"{letter}-") for i in ids)
+        assert len(ids) == len(set(ids))
+        for target in re.findall(r'(?:href="#|url\(#)([^")]+)', text):
+            assert target in ids
+
+
+def test_colours_are_the_pages_own(drawn: list[str]) -> None:
+    for text in drawn:
+        assert "var(--" in text
+        for colour in (svg.INK, svg.MUTED, svg.GRID, svg.SURFACE, svg.ACCENT, *svg.SERIES):
+            assert colour not in re.sub(r"<text.*?</text>", "", text)
+
+
+def test_nothing_is_loaded_and_no_date_is_kept(drawn: list[str]) -> None:
+    for text in drawn:
+        assert "<metadata" not in text
+        assert not re.search(r'href="(?!#|data:image/png)', text)
+
+
+def test_points_say_their_values_on_hover(drawn: list[str]) -> None:
+    root = ElementTree.fromstring(drawn[2].replace("xlink:href", "href"))
+    tips = [element.text for element in root.iter() if element.tag.endswith("title")]
+    assert tips == [f"{HOSTILE}: 2.00 ms, 97.0%", f"{HOSTILE} b: 4.00 ms, 98.0%"]
+
+
+def test_a_colour_in_a_name_is_left_alone() -> None:
+    text = draw_scatter("g", [Point(svg.INK, 0.001, 0.5, 0)], wide=True, description="d")
+    assert f">{svg.INK}</text>" in text
+
+
+def test_ten_thousand_times_are_one_shape() -> None:
+    times = np.random.default_rng(0).gamma(4, 0.001, 10_000).tolist()
+    text = draw_distributions("h", [Row("many", times, 0)], wide=True, description="d")
+    assert len(text) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.001, 0.0011), (0.00057, 0.00083), (0.002, 0.03), (1e-6, 10.0), (0.0099, 0.0101), (0.1, 0.1001)]
+)
+def test_time_axes_have_a_few_round_ticks(low: float, high: float) -> None:
+    ticks = svg.log_ticks(low, high)
+    assert 3 <= len(ticks) <= 8
+    assert all(low <= tick <= high * (1 + 1e-12) for tick in ticks)
+
+
+def test_ticks_of_percent_are_written_as_finely_as_they_stand() -> None:
+    points = [Point("a", 0.001, 0.9765, 0), Point("b", 0.002, 0.9727, 0)]
+    text = draw_scatter("i", points, wide=True, description="d")
+    written = [float(t) for t in re.findall(r">([\d.]+)%</text>", text)]
+    steps = np.diff(written)
+    assert len(written) > 2
+    assert steps == pytest.approx([steps[0]] * len(steps), abs=1e-9)
+
+
+def test_long_names_are_shortened_in_the_middle_and_layouts_hold() -> None:
+    assert svg.shortened("student \n int8", 40) == "student int8"
+    assert svg.shortened("a" * 30 + "b" * 30, 11) == "aaaaa…bbbbb"
+    assert all(len(text) > 1000 for text in drawings("very long " * 60))

@@ -1,0 +1,71 @@
+"""Numbers as people read them, and exact underneath."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import escape
+
+from edgexfer.report import values
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (values.percent(0.98333), "98.3%"),
+        (values.percent(1), "100.0%"),
+        (values.points(-0.0134), "−1.3"),
+        (values.points(0.02), "+2.0"),
+        (values.points(0.0004), "0.0"),
+        (values.significant(0.62345), "0.623"),
+        (values.significant(1594.2), "1,594"),
+        (values.significant(0), "0"),
+        (values.amount(1_042_104), "1.04 M"),
+        (values.amount(999_900), "1.00 M"),
+        (values.amount(981_000_000), "981 M"),
+        (values.amount(512), "512"),
+        (values.size(4_207_312), "4.21 MB"),
+        (values.size(701_233), "701 kB"),
+        (values.size(90), "90 B"),
+        (values.duration(0.000623), "623 µs"),
+        (values.duration(0.00312), "3.12 ms"),
+        (values.duration(41.75), "41.8 s"),
+        (values.duration(600), "10.0 min"),
+        (values.duration(9000), "2.5 h"),
+        (values.milliseconds(0.01234), "12.3"),
+        (values.times(10.73), "10.7×"),
+        (values.small(3.2e-15), "3.2e-15"),
+        (values.plain(1257), "1,257"),
+        (values.plain(0.123456), "0.1235"),
+    ],
+)
+def test_written_for_people(written: str, expected: str) -> None:
+    assert written == expected
+
+
+@given(st.floats(min_value=1e-9, max_value=1e12))
+def test_significant_digits_stay_within_half_a_unit_of_the_third(number: float) -> None:
+    """At most half a unit of the third digit away, or of the last whole digit for larger numbers."""
+    read = float(values.significant(number).replace(",", ""))
+    allowed = min(0.5, 0.005 * 10.0 ** math.floor(math.log10(number) + 1e-3))
+    assert abs(read - number) <= allowed * (1 + 1e-6)
+
+
+def test_a_value_carries_the_exact_number_and_its_origin() -> None:
+    value = values.shown(0.9833333333333333, values.percent, "student/run.json#/scores/test_top1")
+    expected = '<data value="0.9833333333333333" data-from="student/run.json#/scores/test_top1">98.3%</data>'
+    assert value.__html__() == expected
+
+
+def test_the_origin_is_escaped() -> None:
+    value = values.shown(1, values.plain, '"><script>x</script>#/a')
+    assert "<script>" not in value.__html__()
+    assert str(escape(value)) == value.__html__()
+
+
+@pytest.mark.parametrize("number", [None, math.nan, math.inf, "0.9", True, [1]])
+def test_what_is_no_finite_number_is_shown_as_missing(number: object) -> None:
+    assert "missing" in values.shown(number, values.percent, "x").__html__()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgexfer.errors import TrainingError
+from edgexfer.training.optim import build_optimizer, learning_rate, parameter_groups, training_mode
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_only_weights_decay() -> None:
+    decaying, still = parameter_groups(net(), 0.1)
+    assert decaying["weight_decay"] == 0.1 and still["weight_decay"] == 0.0
+    assert [p.ndim for p in decaying["params"]] == [4, 2]  # type: ignore[attr-defined]
+    assert [p.ndim for p in still["params"]] == [1, 1, 1, 1]  # type: ignore[attr-defined]
+
+
+def test_the_schedule_by_hand() -> None:
+    rates = [learning_rate(step, 10, 2, 1.0) for step in range(10)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == pytest.approx(0.5)
+    assert rates[9] == pytest.approx((1 + -0.9238795325) / 2, abs=1e-9)
+    assert all(a > b for a, b in zip(rates[2:], rates[3:], strict=False))
+
+
+def test_frozen_batchnorm_stays_in_inference_mode() -> None:
+    model = net()
+    model[1].requires_grad_(False)
+    before = model[1].running_mean.clone()
+    training_mode(model)
+    assert model.training and not model[1].training
+    model[1](torch.randn(8, 4, 5, 5) + 3)
+    assert torch.equal(model[1].running_mean, before)
+    model[1].requires_grad_(True)
+    training_mode(model)
+    assert model[1].training
+
+
+def test_frozen_layers_are_not_handed_to_the_optimizer() -> None:
+    model = net()
+    model[0].requires_grad_(False)
+    optimizer = build_optimizer(model, "sgd", 0.1, 5e-4)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 4
+    with pytest.raises(TrainingError, match="nothing is left to train"):
+        build_optimizer(model.requires_grad_(False), "sgd", 0.1, 5e-4)
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(TrainingError, match="'lion'; allowed: adamw, sgd"):
+        build_optimizer(net(), "lion", 0.1, 0.0)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from edgexfer.errors import RecipeError
+from edgexfer.training.recipe import Facts, Recipe, settle
+
+
+def facts(images: int = 1000, size: int = 160, *, pretrained: bool = False, soft: bool = False) -> Facts:
+    return Facts(images, (size, size), 224, pretrained, soft)
+
+
+def test_all_mistakes_are_told_together() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe(epochs=0, lr=-1.0, optimizer="lion", augment="wild", label_smoothing=1.0, workers=-1, device="tpu")
+    for part in ("epochs is 0", "lr is -1.0", "'lion'", "'wild'", "label_smoothing is 1.0", "workers is -1", "'tpu'"):
+        assert part in str(caught.value)
+
+
+def test_a_wish_is_kept_and_not_explained() -> None:
+    settings, reasons = settle(Recipe(epochs=7, lr=0.5, weight_decay=0.0, warmup_epochs=0), facts())
+    assert (settings.epochs, settings.lr, settings.weight_decay, settings.warmup_epochs) == (7, 0.5, 0.0, 0)
+    assert not any(r.startswith(("epochs", "lr ", "weight_decay", "warmup")) for r in reasons)
+    assert any(r.startswith("batch_size 32 (1000 training pictures)") for r in reasons)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(8, 32), (32, 32), (47, 32), (160, 160), (170, 160), (4000, 224)])
+def test_the_image_size_follows_the_pictures(size: int, expected: int) -> None:
+    assert settle(Recipe(), facts(size=size))[0].image_size == expected
+
+
+def test_epochs_shrink_as_the_data_grows() -> None:
+    epochs = [settle(Recipe(), facts(images))[0].epochs for images in (50, 1_000, 3_000, 50_000)]
+    assert epochs == [60, 60, 20, 10]
+    assert settle(Recipe(), facts(1_000, pretrained=True))[0].epochs == 20
+
+
+def test_soft_labels_are_not_smoothed_again() -> None:
+    assert settle(Recipe(), facts(soft=True))[0].label_smoothing == 0.0
+    assert settle(Recipe(), facts(soft=False))[0].label_smoothing == 0.1
