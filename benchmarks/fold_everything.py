@@ -1,6 +1,6 @@
 """Folds every classification network of torchvision and writes what was folded, what stayed, why, and the errors.
 
-    python benchmarks/fold_everything.py                    # all of them: about 20 minutes on two cores
+    python benchmarks/fold_everything.py                    # all of them: about ten minutes on two cores
     python benchmarks/fold_everything.py resnet18 densenet121
 
 BatchNorm statistics, gamma (a third of them negative) and beta are drawn at random, since those of a fresh network (0
