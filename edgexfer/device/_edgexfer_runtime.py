@@ -53,6 +53,7 @@ def open_onnxruntime(path: str, threads: int) -> Runtime:
     Raises:
         DeviceError: The file is damaged, or newer than this onnxruntime.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # newer releases report usage unless told not to before
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import edgexfer.device
+from edgexfer.device import bundle_files
 from edgexfer.errors import DeviceError
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.files import FORMAT, refuse_overwrite, remove, sha256_file, write_json
@@ -25,7 +25,6 @@ from edgexfer.version import __version__
 
 BUNDLE_FILE = "bundle.json"
 TAR_SUFFIX = ".tar.gz"
-_PATTERNS = ("*.py", "*.sh", "*.txt")
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,6 @@ def write_bundle(
         _fill(folder, artifacts, infos, given)
         _put(_packed(folder) if tar else folder, target, Path(place) / "replaced")
     return target
-
-
-def device_files() -> list[Path]:
-    """The files of ``edgexfer/device`` that a bundle carries as they are, in the order of their names."""
-    home = Path(edgexfer.device.__file__).parent
-    found = {path for pattern in _PATTERNS for path in home.glob(pattern) if path.name != "__init__.py"}
-    return sorted(found)
 
 
 def _target(out: Path, tar: bool, force: bool) -> Path:
@@ -202,7 +194,7 @@ def _fill(folder: Path, artifacts: Sequence[Path], infos: Sequence[ArtifactInfo]
         shutil.copyfile(artifact, folder / "models" / artifact.name)
     np.save(folder / "samples.npy", np.ascontiguousarray(given.pixels))
     np.save(folder / "labels.npy", given.labels.astype(np.int64))
-    for source in device_files():
+    for source in bundle_files():
         shutil.copyfile(source, folder / source.name)
         if source.read_bytes().startswith(b"#!"):
             (folder / source.name).chmod(0o755)

@@ -14,6 +14,7 @@ from edgexfer.export import graph, qdq
 from edgexfer.export.golden import feed
 from edgexfer.export.plan import METHODS
 from edgexfer.export.runtime import open_session
+from edgexfer.onnxruntime_import import import_onnxruntime
 from edgexfer.preprocessing import Preprocessing
 
 AT_ONCE = 4
@@ -66,6 +67,7 @@ def calibrate(
     Raises:
         QuantizationError: The stream holds no picture, or pictures of another size.
     """
+    import_onnxruntime()
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     names = qdq.activations(model)

@@ -19,6 +19,7 @@ from onnx import helper
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
 from edgexfer.export.plan import QuantizationPlan
+from edgexfer.onnxruntime_import import import_onnxruntime
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 MOVING = ("Concat", "Flatten", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
@@ -46,6 +47,7 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
     Raises:
         QuantizationError: The plan does not fit the model, or nothing can be quantized.
     """
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationMethod, QuantType, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgexfer.device import bundle_files
 from edgexfer.errors import DeviceError, FormatError, WouldOverwriteError
 from edgexfer.export import bundle
 from edgexfer.files import sha256_file
@@ -87,7 +88,7 @@ def test_a_bundle_holds_what_its_list_says(tmp_path: Path, model: Path) -> None:
 
 def test_every_device_file_is_carried_as_it_is(tmp_path: Path, model: Path) -> None:
     made = write([model], tmp_path / "kit")
-    for source in bundle.device_files():
+    for source in bundle_files():
         assert (made / source.name).read_bytes() == source.read_bytes()
     assert os.access(made / "bench.py", os.X_OK) and not os.access(made / "bundle.json", os.X_OK)
 
@@ -96,7 +97,7 @@ def test_shell_scripts_can_be_run(tmp_path: Path, model: Path, monkeypatch: pyte
     script = tmp_path / "setup.sh"
     script.write_text("#!/bin/sh\ntrue\n")
     script.chmod(0o644)
-    monkeypatch.setattr(bundle, "device_files", lambda: [script])
+    monkeypatch.setattr(bundle, "bundle_files", lambda: (script,))
     assert os.access(write([model], tmp_path / "kit") / "setup.sh", os.X_OK)
     with tarfile.open(write([model], tmp_path / "packed", tar=True)) as archive:
         assert archive.getmember("packed/setup.sh").mode == 0o755
