@@ -11,6 +11,7 @@ from edgexfer.nets.catalogue import (
     describe,
     min_input_size,
     names,
+    nearest_input_size,
     preprocessing_for,
     source_sha256,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "load_weights",
     "min_input_size",
     "names",
+    "nearest_input_size",
     "preprocessing_for",
     "read_state_dict",
     "reset_head",

@@ -160,6 +160,19 @@ def min_input_size(name: str) -> int:
     return 1 if own.is_own(name) else _registered(name).minimum
 
 
+def nearest_input_size(name: str, image_size: int) -> int:
+    """Pixels of the side nearest to ``image_size`` that the network can take; between two, the smaller.
+
+    Raises:
+        UnknownNameError: No network goes by that name.
+    """
+    if own.is_own(name):
+        return image_size
+    known = _registered(name)
+    steps = max(-(-known.minimum // known.multiple), (image_size + (known.multiple - 1) // 2) // known.multiple)
+    return steps * known.multiple
+
+
 def check_input_size(name: str, input_size: tuple[int, int]) -> None:
     """Refuses an input size that the network's structure cannot take.
 

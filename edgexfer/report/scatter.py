@@ -71,7 +71,7 @@ def _limits(axes: Axes, points: Sequence[Point]) -> None:
     axes.set_xlim(low / spread**0.22, high * spread**0.3)
     worst, best = min(p.top1 for p in points), max(p.top1 for p in points)
     room = max(best - worst, 0.01) * 0.3
-    axes.set_ylim(worst - room, best + room)
+    axes.set_ylim(max(worst - room, -room / 4), best + room)  # the ticks stop at 0 and 1; a marker has room beyond
 
 
 def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:

@@ -130,12 +130,11 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Round percentages on an axis of fractions, with as many decimals as their step needs."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    """Round percentages on an axis of shares, from 0 to 100 only, with as many decimals as their step needs."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-    locator = MaxNLocator(6, steps=[1, 2, 5, 10])
-    axis.set_major_locator(locator)
-    ticks = locator.tick_values(*axis.get_view_interval())
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(*axis.get_view_interval())
+    axis.set_major_locator(FixedLocator([float(t) for t in ticks if -1e-9 <= t <= 1 + 1e-9]))
     step = abs(float(ticks[1] - ticks[0])) * 100 if len(ticks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.{decimals}f}%"))

@@ -134,10 +134,11 @@ def prepare(
     usual = nets.preprocessing_for(model)
     facts = Facts(len(splits.train), splits.image_size, max(usual.input_size), weights != "none", has_soft_labels)
     settings, reasons = settle(recipe, facts)
-    least = nets.min_input_size(model)
-    if recipe.image_size is None and settings.image_size < least:
-        settings = Settings(**{**settings.to_dict(), "image_size": least})
-        reasons.append(f"image_size {least} (the least that {model} takes)")
+    if recipe.image_size is None:
+        fitting = nets.nearest_input_size(model, settings.image_size)
+        if fitting != settings.image_size:
+            settings = Settings(**{**settings.to_dict(), "image_size": fitting})
+            reasons.append(f"image_size {fitting} (the nearest that {model} takes)")
     for note in splits.notes:
         listener.say(note)
     for file, reason in splits.skipped[:10]:

@@ -117,3 +117,22 @@ def test_the_size_of_the_input_may_be_oblong():
 def test_nearest_sizes_of_maxvit():
     with pytest.raises(NetworkError, match="multiple of 224; the nearest sizes are 224 and 448"):
         nets.preprocessing_for("maxvit_t", 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "given"),
+    [
+        ("resnet18", 97, 97),
+        ("tiny-darknet", 8, 16),
+        ("vit_b_16", 97, 96),
+        ("vit_b_16", 105, 112),
+        ("vit_b_16", 104, 96),
+        ("vit_h_14", 96, 98),
+        ("maxvit_t", 96, 224),
+        ("mlperf-resnet8", 33, 32),
+        ("alexnet", 32, 63),
+    ],
+)
+def test_the_nearest_size_is_one_that_the_network_takes(name, asked, given):
+    assert nets.nearest_input_size(name, asked) == given
+    nets.check_input_size(name, (given, given))

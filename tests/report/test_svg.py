@@ -111,3 +111,11 @@ def test_long_names_are_shortened_in_the_middle_and_layouts_hold() -> None:
     assert svg.shortened("student \n int8", 40) == "student int8"
     assert svg.shortened("a" * 30 + "b" * 30, 11) == "aaaaa…bbbbb"
     assert all(len(text) > 1000 for text in drawings("very long " * 60))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (0.99, 1.0), (0.0, 0.0), (0.2, 1.0)])
+def test_accuracy_is_never_marked_beyond_0_and_100_percent(low: float, high: float) -> None:
+    points = [Point("a", 0.002, low, 0), Point("b", 0.004, high, 1)]
+    drawn = str(draw_scatter("s", points, wide=True, description="accuracy against latency"))
+    marked = [float(text) for text in re.findall(r">(−?-?[\d.]+)%<", drawn)]
+    assert marked and all(0 <= value <= 100 for value in marked)

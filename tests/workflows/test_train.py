@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from edgexfer.distill import Softness
 from edgexfer.errors import RecipeError, TeacherError, UnknownNameError, WouldOverwriteError
 from edgexfer.runs import is_run, read_lines, read_run
-from edgexfer.training import Recipe, Silent, top1
+from edgexfer.training import Recipe, Silent, prepare, top1
 from edgexfer.workflows.data import DataChoice, held_out, load_remembered, spread_sample
 from edgexfer.workflows.evaluate import evaluate
 from edgexfer.workflows.train import Start, Target, distill_data, finetune_data, pair_teachers
@@ -165,3 +165,10 @@ def test_a_run_remembers_its_splits(teacher: Path) -> None:
     assert len(sample) == 4
     assert sorted(np.bincount(sample.labels, minlength=3).tolist()) == [1, 1, 2]
     assert sample.read(3).size == (48, 40)
+
+
+def test_a_default_size_that_the_network_cannot_take_becomes_the_nearest(colours: Path) -> None:
+    heard = Heard()
+    job = prepare(DataChoice(str(colours)).load(), "alexnet", "none", Recipe(), heard)
+    assert job.preprocessing.input_size == (63, 63)
+    assert any("image_size 63 (the nearest that alexnet takes)" in line for line in heard.lines)
