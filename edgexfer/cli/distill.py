@@ -76,7 +76,8 @@ def command(
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
     from edgexfer.distill import Softness
     from edgexfer.training import Recipe
-    from edgexfer.workflows.train import Start, Target, distill_data, pair_teachers, run_summary
+    from edgexfer.workflows.distill import distill_data, pair_teachers
+    from edgexfer.workflows.train import Start, Target, run_summary
 
     choice = data_choice_of(data, options)
     recipe = recipe_of(options)

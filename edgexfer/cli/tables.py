@@ -13,7 +13,7 @@ from edgexfer.cli.common import percent
 
 if TYPE_CHECKING:
     from edgexfer.cli.talk import Talk
-    from edgexfer.workflows.train import DistillResult
+    from edgexfer.workflows.distill import DistillResult
 
 
 def show_table(talk: Talk, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -13,9 +13,10 @@ from edgexfer.results import run_bench
 from edgexfer.training import Listener, Recipe
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.distill import DistillResult, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.report import make_report
-from edgexfer.workflows.train import DistillResult, Start, Target, distill_data, finetune_data
+from edgexfer.workflows.train import Start, Target, finetune_data
 
 TEACHER = "resnet18"
 STUDENT = "tiny-darknet"

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgexfer.training import Recipe, Silent
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.train import Start, Target, finetune_data
+
 COLOURS = {"blue": (30, 40, 220), "green": (20, 200, 50), "red": (220, 40, 30)}
 
 
@@ -35,3 +39,12 @@ def small_net(tmp_path_factory: pytest.TempPathFactory) -> str:
         "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes))\n"
     )
     return f"{path}:build"
+
+
+@pytest.fixture(scope="session")
+def teacher(colours: Path, small_net: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "teacher"
+    recipe = Recipe(epochs=12, batch_size=8, lr=0.01, image_size=32)
+    target = Target(out, argv=("edgexfer", "finetune"))
+    finetune_data(DataChoice(str(colours)), Start(small_net), recipe, target, Silent())
+    return out
