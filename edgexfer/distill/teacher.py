@@ -19,7 +19,8 @@ from edgexfer.files import sha256_file
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import WEIGHTS_FILE, read_run, weights_sha256
 from edgexfer.training import Job, Listener, Predictions
-from edgexfer.training.job import decoded, majority_share, predict_view
+from edgexfer.training.job import decoded, predict_view
+from edgexfer.training.leave import majority_share
 
 WEAK_GAIN = 0.25
 """A teacher is called weak that closes less than this share of the gap between guessing and perfection."""

@@ -17,7 +17,7 @@ from edgexfer.runs import METRICS_FILE, write_lines
 from edgexfer.training.checkpoint import Checkpoint, State, copy_state, load_checkpoint, save_checkpoint
 from edgexfer.training.compute import seed_epoch
 from edgexfer.training.listener import Listener
-from edgexfer.training.optim import build_optimizer, learning_rate, set_learning_rate, training_mode
+from edgexfer.training.optim import LayerPlan, build_optimizer, learning_rate, set_learning_rate, training_mode
 from edgexfer.training.recipe import Settings
 from edgexfer.training.scoring import Predictions
 
@@ -70,6 +70,7 @@ def fit(
     folder: Path,
     resume_folder: Path,
     listener: Listener,
+    layers: LayerPlan | None = None,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -83,11 +84,13 @@ def fit(
         folder: Where ``metrics.jsonl`` grows.
         resume_folder: Where the checkpoint lies while the training runs; one found there is gone on from.
         listener: Hears how it goes.
+        layers: Which layers learn when, and how fast; all alike if ``None``.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
     """
-    optimizer = build_optimizer(student, settings.optimizer, settings.lr, settings.weight_decay)
+    layers = layers or LayerPlan()
+    optimizer = build_optimizer(student, settings.optimizer, settings.lr, settings.weight_decay, layers)
     state = load_checkpoint(resume_folder, settings.to_dict())
     if state is None:
         state = Checkpoint(settings.to_dict(), 0, {}, {}, copy_state(student.state_dict()), 0, [], 0.0)
@@ -98,6 +101,7 @@ def fit(
     saved = time.perf_counter()
     while state.epochs_done < settings.epochs and not _out_of_patience(state, settings.patience):
         started = time.perf_counter()
+        layers.thaw(student, state.epochs_done)
         metrics = _train_epoch(student, step, batches, optimizer, settings, state.epochs_done, device, listener)
         scored = validate(student)
         metrics |= {"val_top1": scored.top1, "val_loss": scored.loss}

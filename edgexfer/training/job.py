@@ -6,39 +6,29 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 
 from __future__ import annotations
 
-import shutil
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from edgexfer import nets
 from edgexfer.data import Loader, PixelStore, Splits, View, build_store
 from edgexfer.errors import TrainingError
-from edgexfer.files import sha256_file
 from edgexfer.preprocessing import Preprocessing
-from edgexfer.runs import (
-    PREDICTIONS_FILE,
-    RESUME_FOLDER,
-    WEIGHTS_FILE,
-    Run,
-    utc_now,
-    write_lines,
-    write_run,
-)
-from edgexfer.training.checkpoint import save_weights
+from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.compute import find_device
-from edgexfer.training.fit import FitResult, Step, fit
+from edgexfer.training.fit import Step, fit
+from edgexfer.training.leave import leave_run
 from edgexfer.training.listener import Listener
+from edgexfer.training.optim import LayerPlan
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions, predict
 
-LAST_WEIGHTS_FILE = "last.safetensors"
 EVAL_BATCH = 64
 
 
@@ -173,6 +163,8 @@ def train(
     record: Mapping[str, Any],
     parents: Sequence[Mapping[str, Any]] = (),
     extra_scores: Mapping[str, Any] | None = None,
+    student: nets.Normalized | None = None,
+    layers: LayerPlan | None = None,
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
 
@@ -186,12 +178,15 @@ def train(
         record: What the run's recipe says beside the settings (command, data, arguments).
         parents: What the run came from.
         extra_scores: Further entries of the run's scores.
+        student: What to train, with its first weights; ``job.new_student()`` if ``None``. Its weights, too, have to be
+            the same at every call, or an interrupted training could not be gone on from.
+        layers: Which layers learn when, and how fast; all alike if ``None``.
 
     Returns:
         The run, as written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    student = job.new_student()
+    student = job.new_student() if student is None else student
     batches = job.train_batches()
     estimate = _estimate_seconds(job, student, step, batches)
     listener.say(
@@ -208,78 +203,9 @@ def train(
         folder=out,
         resume_folder=out / RESUME_FOLDER,
         listener=listener,
+        layers=layers,
     )
-    return _finish(job, student, result, out, listener, record, parents, extra_scores or {})
-
-
-def _finish(
-    job: Job,
-    student: nets.Normalized,
-    result: FitResult,
-    out: Path,
-    listener: Listener,
-    record: Mapping[str, Any],
-    parents: Sequence[Mapping[str, Any]],
-    extra_scores: Mapping[str, Any],
-) -> Run:
-    """Scores the best weights on validation and test, and writes everything that makes ``out`` a run."""
-    save_weights(out / LAST_WEIGHTS_FILE, _net_state(result.last))
-    student.load_state_dict(result.best)
-    save_weights(out / WEIGHTS_FILE, student.net.state_dict())
-    scored = {name: job.predictions(student, name) for name in split_views(job.splits) if name != "train"}
-    write_lines(out / PREDICTIONS_FILE, _prediction_lines(job, scored))
-    run = Run(
-        model=job.model,
-        model_sha256=nets.source_sha256(job.model),
-        classes=job.splits.classes,
-        preprocessing=job.preprocessing,
-        splits_fingerprint=job.splits.fingerprint,
-        seed=job.settings.seed,
-        recipe={**record, "weights": job.weights, "settings": job.settings.to_dict(), "device": str(job.device)},
-        parents=(*parents, *_weight_parents(job.weights)),
-        scores={
-            **scores_of(scored),
-            "train_images": len(job.splits.train),
-            "majority_share": majority_share(job.splits.val.labels),
-            "best_epoch": result.best_epoch,
-            "parameters": nets.count_parameters(student.net),
-            "operations": nets.count_operations(student.net, job.preprocessing.input_size),
-            "weights_bytes": (out / WEIGHTS_FILE).stat().st_size,
-            "seconds": result.seconds,
-            **extra_scores,
-        },
-        created=utc_now(),
-    )
-    write_run(out, run)
-    shutil.rmtree(out / RESUME_FOLDER, ignore_errors=True)
-    if "test" not in scored:
-        listener.say("this data has no test split: the validation score is all there is, and it chose the epoch")
-    return run
-
-
-def _weight_parents(weights: str) -> list[dict[str, Any]]:
-    """How the first weights of a training stand among the parents of its run; random ones do not."""
-    if weights == "none":
-        return []
-    path = Path(weights)
-    digest = sha256_file(path) if path.is_file() else None
-    return [{"role": "weights", "name": path.name if digest else weights, "sha256": digest}]
-
-
-def scores_of(scored: Mapping[str, Predictions]) -> dict[str, Any]:
-    """The accuracy entries of a run's scores; ``None`` for a split that is not there."""
-    scores: dict[str, Any] = {}
-    for split in ("val", "test"):
-        there = scored.get(split)
-        scores[f"{split}_top1"] = None if there is None else there.top1
-        scores[f"{split}_loss"] = None if there is None else there.loss
-        scores[f"{split}_images"] = 0 if there is None else len(there.labels)
-    return scores
-
-
-def majority_share(labels: np.ndarray) -> float:
-    """The accuracy of always answering the most frequent class."""
-    return float(np.bincount(labels).max() / len(labels))
+    return leave_run(job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores)
 
 
 def people_time(seconds: float) -> str:
@@ -289,22 +215,9 @@ def people_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _net_state(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The part of a ``Normalized``'s state dict that belongs to its network."""
-    return {name.removeprefix("net."): tensor for name, tensor in state.items() if name.startswith("net.")}
-
-
-def _prediction_lines(job: Job, scored: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    return [
-        {"file": file, "split": split, "label": int(label), "logits": [round(float(v), 5) for v in logits]}
-        for split, predictions in scored.items()
-        for file, label, logits in zip(job.view(split).files, predictions.labels, predictions.logits, strict=True)
-    ]
-
-
 def _estimate_seconds(job: Job, student: nn.Module, step: Step, batches: Loader) -> float:
     """Times two steps on a copy that is thrown away (the first one warms up)."""
-    trial = job.new_student().train()
+    trial = copy.deepcopy(student).train()
     batches.set_epoch(0)
     seconds = 0.0
     iterator = iter(batches)

@@ -13,7 +13,9 @@ CVPR 2019, section 3.1).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,22 +26,59 @@ OPTIMIZERS = ("adamw", "sgd")
 SGD_MOMENTUM = 0.9
 
 
-def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """The trainable parameters in two groups: weights, which decay, and vectors (biases, norms), which do not."""
-    trainable = [p for p in net.parameters() if p.requires_grad]
+@dataclass(frozen=True)
+class LayerPlan:
+    """Which parameters learn from which epoch on, and how fast beside the others.
+
+    Discriminative learning rates and gradual unfreezing (Howard and Ruder, "Universal Language Model Fine-tuning for
+    Text Classification", ACL 2018, sections 3.2 and 3.3). What the plan does not name learns from the start at the full
+    rate.
+
+    Attributes:
+        scales: Factor on the learning rate by the parameter's name.
+        thaws: Epoch (from 0) from which a parameter learns, by its name; ``None`` for never.
+    """
+
+    scales: Mapping[str, float] = field(default_factory=dict)
+    thaws: Mapping[str, int | None] = field(default_factory=dict)
+
+    def learns(self, name: str) -> bool:
+        """Whether the parameter ever learns."""
+        return self.thaws.get(name, 0) is not None
+
+    def thaw(self, net: nn.Module, epoch: int) -> None:
+        """Freezes what does not learn in this epoch, and only that, among the parameters that the plan names."""
+        for name, parameter in net.named_parameters():
+            if name in self.thaws:
+                start = self.thaws[name]
+                parameter.requires_grad_(start is not None and epoch >= start)
+
+
+def parameter_groups(net: nn.Module, weight_decay: float, layers: LayerPlan | None = None) -> list[dict[str, Any]]:
+    """The parameters that learn, grouped: weights, which decay, and vectors (biases, norms), which do not; by rate.
+
+    Each group carries ``scale``, its factor on the learning rate.
+    """
+    plan = layers or LayerPlan()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if (parameter.requires_grad or name in plan.thaws) and plan.learns(name):
+            groups.setdefault((plan.scales.get(name, 1.0), parameter.ndim > 1), []).append(parameter)
     return [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": members, "weight_decay": weight_decay if decays else 0.0, "scale": scale}
+        for (scale, decays), members in groups.items()
     ]
 
 
-def build_optimizer(net: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def build_optimizer(
+    net: nn.Module, name: str, lr: float, weight_decay: float, layers: LayerPlan | None = None
+) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum 0.9, or AdamW.
 
     Raises:
         TrainingError: The optimiser is unknown, or nothing is left to train.
     """
-    groups = [group for group in parameter_groups(net, weight_decay) if group["params"]]
+    groups = parameter_groups(net, weight_decay, layers)
     if not groups:
         raise TrainingError("every parameter of the network is frozen; nothing is left to train")
     if name == "adamw":
@@ -58,9 +97,9 @@ def learning_rate(step: int, steps: int, warmup_steps: int, peak: float) -> floa
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of every group."""
+    """Sets the learning rate of every group, times the group's own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("scale", 1.0)
 
 
 def training_mode(net: nn.Module) -> None:

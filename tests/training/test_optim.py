@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from edgexfer.errors import TrainingError
-from edgexfer.training.optim import build_optimizer, learning_rate, parameter_groups, training_mode
+from edgexfer.training.optim import (
+    LayerPlan,
+    build_optimizer,
+    learning_rate,
+    parameter_groups,
+    set_learning_rate,
+    training_mode,
+)
 
 
 def net() -> nn.Sequential:
@@ -52,3 +59,21 @@ def test_frozen_layers_are_not_handed_to_the_optimizer() -> None:
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(TrainingError, match="'lion'; allowed: adamw, sgd"):
         build_optimizer(net(), "lion", 0.1, 0.0)
+
+
+def test_layers_learn_at_their_own_rate_and_from_their_own_epoch() -> None:
+    model = net()
+    plan = LayerPlan(
+        scales={"0.weight": 0.1, "0.bias": 0.1}, thaws={"0.weight": 2, "0.bias": 2, "1.weight": None, "1.bias": None}
+    )
+    optimizer = build_optimizer(model, "sgd", 1.0, 0.1, plan)
+    assert len(optimizer.param_groups) == 4
+    assert not any(p is model[1].weight for group in optimizer.param_groups for p in group["params"])
+    set_learning_rate(optimizer, 0.5)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(model[0].weight)] == rates[id(model[0].bias)] == pytest.approx(0.05)
+    assert rates[id(model[3].weight)] == 0.5
+    for epoch, learns in ((0, False), (1, False), (2, True), (5, True), (0, False)):
+        plan.thaw(model, epoch)
+        assert model[0].weight.requires_grad is learns
+        assert not model[1].weight.requires_grad and model[3].weight.requires_grad
