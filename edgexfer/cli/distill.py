@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +19,47 @@ from edgexfer.cli.common import (
 )
 from edgexfer.cli.tables import show_students
 from edgexfer.cli.talk import Talk
+
+F = TypeVar("F", bound=Callable[..., Any])
+OBJECTIVE_KEYS = ("loss", "temperature", "alpha", "standardise", "dkd_alpha", "dkd_beta", "hint_weight")
+
+
+def objective_options(function: F) -> F:
+    """Options of what the student is to match."""
+    for option in reversed(
+        (
+            click.option(
+                "--loss",
+                type=click.Choice(["auto", "kd", "dkd", "dist"]),
+                default="auto",
+                show_default=True,
+                help="What is matched: kd (Hinton), dkd, dist; auto picks by classes and teacher, and says why.",
+            ),
+            click.option("--temperature", type=float, help="Of both softmaxes; 4, or 2 with --standardise."),
+            click.option("--alpha", type=float, help="Weight of the soft term, 0 to 1; 0.9, or 0.5 for dkd and dist."),
+            click.option("--standardise", is_flag=True, help="Standardise the logits before they are softened."),
+            click.option("--dkd-alpha", type=float, default=1.0, show_default=True, help="Of dkd: target or not."),
+            click.option("--dkd-beta", type=float, default=8.0, show_default=True, help="Of dkd: which of the others."),
+            click.option(
+                "--hint",
+                "hints",
+                multiple=True,
+                metavar="STUDENT=TEACHER",
+                help="A layer of the student also learns to predict a layer of the teacher; may be repeated.",
+            ),
+            click.option("--hint-weight", type=float, default=1.0, show_default=True, help="Of the hints' loss."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def objective_of(options: dict[str, Any]) -> Any:
+    """Takes the objective's options out of ``options`` and makes an ``Objective`` of them."""
+    from edgexfer.distill import Hint, Objective
+
+    hints = tuple(Hint.parse(text) for text in options.pop("hints"))
+    return Objective(**{key: options.pop(key) for key in OBJECTIVE_KEYS}, hints=hints)
 
 
 @click.command(
@@ -40,14 +82,13 @@ from edgexfer.cli.talk import Talk
 @click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
 @click.option("--student", required=True, help="The network that learns (see edgexfer models).")
 @click.option("--student-weights", default="none", show_default=True, help="imagenet, none or a weight file.")
-@click.option("--temperature", type=float, default=4.0, show_default=True, help="Of both softmaxes.")
-@click.option("--alpha", type=float, default=0.9, show_default=True, help="Weight of the soft term, 0 to 1.")
+@objective_options
 @click.option(
     "--ensemble",
-    type=click.Choice(["geometric", "arithmetic"]),
+    type=click.Choice(["geometric", "arithmetic", "weighted"]),
     default="geometric",
     show_default=True,
-    help="How several teachers speak with one voice.",
+    help="How several teachers speak with one voice; weighted: a geometric mean, weights chosen on validation.",
 )
 @click.option("--allow-weak-teacher", is_flag=True, help="Go on with a teacher that is no better than guessing.")
 @click.option("--hard-label-baseline", is_flag=True, help="Also train the student without the teacher, to compare.")
@@ -62,8 +103,6 @@ def command(
     teacher_epochs: int | None,
     student: str,
     student_weights: str,
-    temperature: float,
-    alpha: float,
     ensemble: str,
     allow_weak_teacher: bool,
     hard_label_baseline: bool,
@@ -74,7 +113,6 @@ def command(
     **options: Any,
 ) -> None:
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
-    from edgexfer.distill import Softness
     from edgexfer.training import Recipe
     from edgexfer.workflows.distill import distill_data, pair_teachers
     from edgexfer.workflows.train import Start, Target, run_summary
@@ -90,7 +128,7 @@ def command(
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),
             talk,
-            softness=Softness(temperature, alpha),
+            objective=objective_of(options),
             ensemble=ensemble,
             teacher_recipe=teacher_recipe,
             allow_weak=allow_weak_teacher,

@@ -37,7 +37,9 @@ def show_students(talk: Talk, result: DistillResult) -> None:
     ]
     if result.baseline is not None:
         rows.append(_row("same student, hard labels", result.baseline.scores, teacher))
-    heads = ("", "validation", "test", "parameters", "teacher / this", "operations", "weights")
+    if "before" in scores:
+        rows.insert(1, _row("student before", {**scores, "test_top1": None, **scores["before"]}, teacher))
+    heads = ("", "validation", "test", "ECE", "NLL", "parameters", "teacher / this", "operations", "weights")
     show_table(talk, "Teacher against student", heads, rows)
     if result.baseline is not None:
         talk.say(_verdict(scores, result.baseline.scores))
@@ -48,11 +50,23 @@ def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tu
         name,
         percent(scores["val_top1"]),
         percent(scores["test_top1"]),
+        percent(_held_out(scores, "ece")),
+        _number(_held_out(scores, "nll")),
         f"{scores['parameters']:,}",
         f"{teacher['parameters'] / scores['parameters']:.1f}x",
         f"{scores['operations'] / 1e6:,.1f} M",
         f"{scores['weights_bytes'] / 1e6:.2f} MB",
     )
+
+
+def _held_out(scores: Mapping[str, Any], figure: str) -> float | None:
+    """A figure on test where there is one, else on validation; ``None`` for runs of older versions."""
+    on_test: float | None = scores.get(f"test_{figure}") if scores["test_top1"] is not None else None
+    return scores.get(f"val_{figure}") if on_test is None else on_test
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _verdict(student: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:

@@ -1,21 +1,33 @@
 """Distillation: a student learns from the softened outputs of one teacher or an ensemble."""
 
-from edgexfer.distill.distill import Softness, describe_teachers, distill, distill_step, hard_label_baseline
-from edgexfer.distill.losses import distillation_loss, kd_loss, soft_targets
-from edgexfer.distill.teacher import Teacher, Teachers, check_teachers, from_run, from_weights
+from edgexfer.distill.distill import describe_teachers, distill, distill_step, hard_label_baseline, soft_loss
+from edgexfer.distill.objective import Choice, Hint, Objective, Settled, settle
+from edgexfer.distill.teacher import (
+    Checked,
+    Teacher,
+    Teachers,
+    check_teachers,
+    confidence,
+    from_run,
+    from_weights,
+)
 
 __all__ = [
-    "Softness",
+    "Checked",
+    "Choice",
+    "Hint",
+    "Objective",
+    "Settled",
     "Teacher",
     "Teachers",
     "check_teachers",
+    "confidence",
     "describe_teachers",
     "distill",
     "distill_step",
-    "distillation_loss",
     "from_run",
     "from_weights",
     "hard_label_baseline",
-    "kd_loss",
-    "soft_targets",
+    "settle",
+    "soft_loss",
 ]

@@ -1,56 +1,74 @@
-"""Distilling: the student of a job learns from its teachers' softened outputs and from the hard labels."""
+"""Distilling: the student of a job learns from its teachers' outputs and from the hard labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgexfer.distill.losses import distillation_loss
+from edgexfer.distill.hinted import HintRegressors
+from edgexfer.distill.losses import dist_loss, dkd_loss, kd_loss, soft_targets, standardise, target_classes
+from edgexfer.distill.losses.standardise import GAIN
+from edgexfer.distill.objective import Settled
 from edgexfer.distill.teacher import Teachers
-from edgexfer.errors import RecipeError
 from edgexfer.runs import Run
-from edgexfer.training import Job, Listener, Predictions, Step, hard_label_step, train
+from edgexfer.training import Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
 from edgexfer.training.fit import Batch
+from edgexfer.training.leave import calibration_scores, scores_of
+
+DKD_WARMUP = 1 / 12
+"""Share of the training over which dkd's soft term rises to its weight: 20 of 240 epochs in the paper."""
+
+_BEFORE = ("val_top1", "val_ece", "val_nll")
 
 
-@dataclass(frozen=True)
-class Softness:
-    """How the teacher's outputs are softened and weighted.
+def soft_loss(
+    objective: Settled, student_logits: torch.Tensor, teacher_log_probs: torch.Tensor, batch: Batch
+) -> torch.Tensor:
+    """The soft term of an objective, unweighted.
 
-    Attributes:
-        temperature: T of both softmaxes.
-        alpha: Weight of the soft term; the hard term has ``1 - alpha``.
+    Args:
+        objective: Which loss, at which temperature.
+        student_logits: ``(N, K)``.
+        teacher_log_probs: ``(N, K)``, softened by the objective's temperature (by any, where it standardises).
+        batch: The labels, for the losses that need a target; ``progress`` for those that warm up.
     """
+    temperature, gain = objective.temperature, 1.0
+    if objective.standardise:
+        student_logits = standardise(student_logits)
+        teacher_log_probs = soft_targets(standardise(teacher_log_probs)[None], temperature)
+        gain = GAIN
+    if objective.loss == "kd":
+        return gain * kd_loss(student_logits, teacher_log_probs, temperature)
+    if objective.loss == "dist":
+        return gain * dist_loss(student_logits, teacher_log_probs, temperature)
+    targets = target_classes(teacher_log_probs, batch)
+    weights = {"alpha": objective.dkd_alpha, "beta": objective.dkd_beta}
+    warmth = (batch["progress"] / DKD_WARMUP).clamp(max=1.0) if "progress" in batch else 1.0
+    return gain * warmth * dkd_loss(student_logits, teacher_log_probs, targets, temperature, **weights)
 
-    temperature: float = 4.0
-    alpha: float = 0.9
 
-    def __post_init__(self) -> None:
-        mistakes = []
-        if not 0 < self.temperature <= 100:
-            mistakes.append(f"temperature is {self.temperature}; it must lie above 0 and at most at 100")
-        if not 0 <= self.alpha <= 1:
-            mistakes.append(f"alpha is {self.alpha}; it must lie from 0 to 1")
-        if mistakes:
-            raise RecipeError.gathered(mistakes)
-
-
-def distill_step(teachers: Teachers, softness: Softness) -> Step:
+def distill_step(teachers: Teachers, objective: Settled, regressors: HintRegressors | None = None) -> Step:
     """The step of distillation; the teachers see the very pixels that the student sees."""
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        return distillation_loss(
-            student(batch["inputs"]),
-            batch["labels"],
-            teachers.log_probs(batch["inputs"], softness.temperature),
-            temperature=softness.temperature,
-            alpha=softness.alpha,
-        )
+        parts: dict[str, torch.Tensor] = {}
+        if regressors is None:
+            logits = student(batch["inputs"])
+            teacher_log_probs = teachers.log_probs(batch["inputs"], objective.temperature)
+        else:
+            logits, teacher_logits, parts["hint_loss"] = regressors.compare(student, teachers, batch["inputs"])
+            teacher_log_probs = soft_targets(teacher_logits[None], objective.temperature)
+        parts["soft_loss"] = soft_loss(objective, logits, teacher_log_probs, batch)
+        parts["hard_loss"] = hard_loss(logits, batch)
+        parts["loss"] = objective.alpha * parts["soft_loss"] + (1 - objective.alpha) * parts["hard_loss"]
+        if "hint_loss" in parts:
+            parts["loss"] = parts["loss"] + objective.hint_weight * parts["hint_loss"]
+        return parts
 
     return step
 
@@ -58,7 +76,7 @@ def distill_step(teachers: Teachers, softness: Softness) -> Step:
 def distill(
     job: Job,
     teachers: Teachers,
-    softness: Softness,
+    objective: Settled,
     out: Path,
     listener: Listener,
     *,
@@ -70,31 +88,38 @@ def distill(
     Args:
         job: What to train on.
         teachers: Checked by ``check_teachers``.
-        softness: Temperature and weight.
+        objective: What is matched, and how.
         out: The run folder.
         listener: Hears how it goes.
         record: What the run's recipe says beside the settings.
         teacher_scores: What ``check_teachers`` returned; stored beside the student's own scores.
+
+    Raises:
+        RecipeError: A hint names a layer that is not there, or the teachers have no layers to give.
     """
-    told = {
-        **record,
-        "temperature": softness.temperature,
-        "alpha": softness.alpha,
-        "ensemble": teachers.ensemble,
-    }
+    regressors = None
+    if objective.hints:
+        regressors = HintRegressors.build(job, teachers, objective.hints)
     parents = [
         {"role": "teacher", "name": member.name, "source": member.source, "sha256": member.sha256}
         for member in teachers.members
     ]
     return train(
         job,
-        distill_step(teachers, softness),
+        distill_step(teachers, objective, regressors),
         out,
         listener,
-        record=told,
+        record={**record, **objective.to_dict(), **teachers.to_dict()},
         parents=parents,
-        extra_scores={"teacher": describe_teachers(teachers, teacher_scores)},
+        extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
+        companion=regressors,
     )
+
+
+def before_training(job: Job) -> dict[str, Any]:
+    """What the student scores on validation with its first weights."""
+    found = {"val": job.predictions(job.new_student(), "val")}
+    return {key: value for key, value in {**scores_of(found), **calibration_scores(found)}.items() if key in _BEFORE}
 
 
 def hard_label_baseline(job: Job, out: Path, listener: Listener, *, record: Mapping[str, Any]) -> Run:
@@ -110,6 +135,7 @@ def describe_teachers(teachers: Teachers, scores: Mapping[str, Predictions]) -> 
         "name": " + ".join(member.name for member in teachers.members),
         "val_top1": scores["val"].top1,
         "test_top1": None if test is None else test.top1,
+        **calibration_scores(scores),
         "parameters": sum(member.parameters for member in teachers.members),
         "operations": sum(member.operations for member in teachers.members),
         "weights_bytes": sum(member.weights_bytes for member in teachers.members),

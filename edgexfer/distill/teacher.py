@@ -6,14 +6,16 @@ BatchNorm. It is fed the student's own view of each picture (same crop, same fli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from edgexfer import nets
 from edgexfer.distill.losses import ENSEMBLES, soft_targets
+from edgexfer.distill.weighting import validation_weights
 from edgexfer.errors import RecipeError, TeacherError
 from edgexfer.files import sha256_file
 from edgexfer.preprocessing import Preprocessing
@@ -24,6 +26,8 @@ from edgexfer.training.leave import majority_share
 
 WEAK_GAIN = 0.25
 """A teacher is called weak that closes less than this share of the gap between guessing and perfection."""
+
+CONFIDENCE_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Teacher:
     operations: int
     weights_bytes: int
 
+    def network_of(self) -> nets.Network | None:
+        """The bare network, whose layers can be read; ``None`` for a teacher that is no PyTorch network."""
+        network = self.network.network if isinstance(self.network, _InOrder) else self.network
+        return network.net if isinstance(network, nets.Normalized) else None
+
 
 @dataclass(frozen=True)
 class Teachers:
@@ -57,11 +66,14 @@ class Teachers:
 
     Attributes:
         members: At least one.
-        ensemble: ``geometric`` or ``arithmetic``.
+        ensemble: ``geometric``, ``arithmetic`` or ``weighted``.
+        weights: Of the members, with a sum of 1; equal ones where left out. ``check_teachers`` chooses them for
+            ``weighted``.
     """
 
     members: tuple[Teacher, ...]
     ensemble: str = "geometric"
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.ensemble not in ENSEMBLES:
@@ -76,7 +88,16 @@ class Teachers:
 
     def log_probs(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
         """The softened log-probabilities ``(N, K)`` of the one voice."""
-        return soft_targets(self.logits(pixels), temperature, self.ensemble)
+        return self.voice(self.logits(pixels), temperature)
+
+    def voice(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
+        """The softened log-probabilities ``(N, K)`` of the one voice, from the members' logits ``(M, N, K)``."""
+        weights = None if self.weights is None else torch.tensor(self.weights, device=logits.device)
+        return soft_targets(logits, temperature, self.ensemble, weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """How the members are put together, as a run's recipe holds it."""
+        return {"ensemble": self.ensemble, **({} if self.weights is None else {"weights_of": list(self.weights)})}
 
 
 class _InOrder(torch.nn.Module):
@@ -153,19 +174,42 @@ def _frozen(
     )
 
 
-def check_teachers(
-    teachers: Teachers, job: Job, listener: Listener, *, allow_weak: bool = False
-) -> dict[str, Predictions]:
-    """Scores the teachers at their own resolution before anyone learns from them, on every split but the training one.
+@dataclass(frozen=True)
+class Checked:
+    """Teachers that may teach.
 
-    Returns:
-        Predictions of the one voice by split name; their logits are the ensemble's log-probabilities at temperature 1.
+    Attributes:
+        teachers: With their weights, where those are chosen on validation.
+        scores: Predictions of the one voice by split name, on every split but the training one; their logits are the
+            log-probabilities at temperature 1.
+    """
+
+    teachers: Teachers
+    scores: Mapping[str, Predictions]
+
+
+def check_teachers(teachers: Teachers, job: Job, listener: Listener, *, allow_weak: bool = False) -> Checked:
+    """Scores the teachers at their own resolution before anyone learns from them.
 
     Raises:
         TeacherError: On validation they do no better than guessing the most frequent class, and ``allow_weak`` is off.
     """
-    scored = {split: _score(teachers, job, split, listener) for split in job.stores if split != "train"}
-    found, guessing = scored["val"].top1, majority_share(job.splits.val.labels)
+    logits = {split: _member_logits(teachers, job, split, listener) for split in job.stores if split != "train"}
+    labels = {split: torch.from_numpy(job.view(split).labels) for split in logits}
+    if teachers.ensemble == "weighted" and teachers.weights is None:
+        weights = validation_weights(logits["val"], labels["val"])
+        teachers = replace(teachers, weights=tuple(float(w) for w in weights))
+        told = ", ".join(
+            f"{member.name} {weight:.0%}" for member, weight in zip(teachers.members, weights, strict=True)
+        )
+        listener.say(f"weights of the teachers, chosen on validation: {told}")
+    scored = {split: Predictions(teachers.voice(logits[split], 1.0).numpy(), labels[split].numpy()) for split in logits}
+    _refuse_guessing(teachers, job, scored["val"].top1, listener, allow_weak)
+    return Checked(teachers, scored)
+
+
+def _refuse_guessing(teachers: Teachers, job: Job, found: float, listener: Listener, allow_weak: bool) -> None:
+    guessing = majority_share(job.splits.val.labels)
     names = " + ".join(member.name for member in teachers.members)
     listener.say(f"teacher {names}: {found:.1%} on validation (always the most frequent class: {guessing:.1%})")
     if found <= guessing:
@@ -178,17 +222,32 @@ def check_teachers(
         listener.warn(problem)
     elif found < guessing + WEAK_GAIN * (1 - guessing):
         listener.warn(f"the teacher {names} is weak; a student rarely gains from such a one")
-    return scored
 
 
-def _score(teachers: Teachers, job: Job, split: str, listener: Listener) -> Predictions:
-    view, logits, labels = job.view(split), [], None
+def _member_logits(teachers: Teachers, job: Job, split: str, listener: Listener) -> torch.Tensor:
+    """What each member says of a split's pictures, prepared by its own rule: ``(M, N, K)``."""
+    view, logits = job.view(split), []
     for member in teachers.members:
         store = job.stores[split]
         if not store.same_rule(member.preprocessing):
             store = decoded(view, member.preprocessing, listener)
         predictions = predict_view(member.network.to(job.device), view, store, member.preprocessing, job.device)
         logits.append(torch.from_numpy(predictions.logits))
-        labels = predictions.labels
-    voice = soft_targets(torch.stack(logits), 1.0, teachers.ensemble).numpy()
-    return Predictions(voice, view.labels if labels is None else labels)
+    return torch.stack(logits)
+
+
+def confidence(teachers: Teachers, job: Job) -> float:
+    """How sure the teachers are: the mean probability, at temperature 1, of the class that they name.
+
+    Taken on training pictures as the student sees them, those of the first epoch, ``CONFIDENCE_IMAGES`` or a few more.
+    """
+    for member in teachers.members:
+        member.network.to(job.device)
+    batches = job.train_batches()
+    batches.set_epoch(0)
+    found: list[torch.Tensor] = []
+    for batch in batches:
+        found.append(teachers.log_probs(batch["inputs"].to(job.device), 1.0).max(dim=1).values.exp())
+        if sum(map(len, found)) >= CONFIDENCE_IMAGES:
+            break
+    return float(torch.cat(found).mean())

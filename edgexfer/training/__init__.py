@@ -5,7 +5,7 @@ from edgexfer.training.job import Job, prepare, train
 from edgexfer.training.listener import Listener, Silent
 from edgexfer.training.recipe import Recipe, Settings
 from edgexfer.training.scoring import Predictions, predict, top1
-from edgexfer.training.steps import hard_label_step
+from edgexfer.training.steps import hard_label_step, hard_loss
 
 __all__ = [
     "FitResult",
@@ -18,6 +18,7 @@ __all__ = [
     "Step",
     "fit",
     "hard_label_step",
+    "hard_loss",
     "predict",
     "prepare",
     "top1",

@@ -6,7 +6,7 @@ the optimiser, the best weights so far and the number of the epoch are all the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Checkpoint:
         best_epoch: Its number, from 1.
         metrics: One mapping an epoch.
         seconds: Time spent so far.
+        companion: State dict of what trains along with the student, if anything does.
+        average: The running average of the student's state dict, where one is kept.
     """
 
     settings: dict[str, Any]
@@ -44,6 +46,8 @@ class Checkpoint:
     best_epoch: int
     metrics: list[dict[str, Any]]
     seconds: float
+    companion: State = field(default_factory=dict)
+    average: State = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

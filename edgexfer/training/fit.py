@@ -17,7 +17,14 @@ from edgexfer.runs import METRICS_FILE, write_lines
 from edgexfer.training.checkpoint import Checkpoint, State, copy_state, load_checkpoint, save_checkpoint
 from edgexfer.training.compute import seed_epoch
 from edgexfer.training.listener import Listener
-from edgexfer.training.optim import LayerPlan, build_optimizer, learning_rate, set_learning_rate, training_mode
+from edgexfer.training.optim import (
+    LayerPlan,
+    build_optimizer,
+    learning_rate,
+    parameter_groups,
+    set_learning_rate,
+    training_mode,
+)
 from edgexfer.training.recipe import Settings
 from edgexfer.training.scoring import Predictions
 
@@ -25,6 +32,7 @@ CHECKPOINT_SECONDS = 20.0
 """A checkpoint is written after the first epoch that ends this long after the one before."""
 
 Batch = Mapping[str, torch.Tensor]
+"""``inputs``, ``labels``, ``index``, one entry a picture; the loop adds ``progress``, the share of the steps done."""
 Step = Callable[[nn.Module, Batch], dict[str, torch.Tensor]]
 """``(student, batch) -> {"loss": scalar, other parts to log}``."""
 
@@ -71,6 +79,7 @@ def fit(
     resume_folder: Path,
     listener: Listener,
     layers: LayerPlan | None = None,
+    companion: nn.Module | None = None,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -85,18 +94,24 @@ def fit(
         resume_folder: Where the checkpoint lies while the training runs; one found there is gone on from.
         listener: Hears how it goes.
         layers: Which layers learn when, and how fast; all alike if ``None``.
+        companion: Trains along with the student, by the same optimiser, and is dropped at the end.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
     """
     layers = layers or LayerPlan()
     optimizer = build_optimizer(student, settings.optimizer, settings.lr, settings.weight_decay, layers)
+    if companion is not None:
+        for group in parameter_groups(companion, settings.weight_decay):
+            optimizer.add_param_group(group)
     state = load_checkpoint(resume_folder, settings.to_dict())
     if state is None:
         state = Checkpoint(settings.to_dict(), 0, {}, {}, copy_state(student.state_dict()), 0, [], 0.0)
     else:
         student.load_state_dict(state.net)
         optimizer.load_state_dict(state.optimizer)
+        if companion is not None:
+            companion.load_state_dict(state.companion)
         listener.say(f"resumed after epoch {state.epochs_done} of {settings.epochs}")
     saved = time.perf_counter()
     while state.epochs_done < settings.epochs and not _out_of_patience(state, settings.patience):
@@ -108,14 +123,24 @@ def fit(
         state = _advanced(state, student, metrics, time.perf_counter() - started)
         write_lines(folder / METRICS_FILE, state.metrics)
         if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(
-                resume_folder, replace(state, net=copy_state(student.state_dict()), optimizer=optimizer.state_dict())
-            )
+            save_checkpoint(resume_folder, _whole(state, student, optimizer, companion))
             saved = time.perf_counter()
         listener.epoch(metrics)
     if state.epochs_done < settings.epochs:
         listener.say(f"stopped early: no better epoch than {state.best_epoch} in the last {settings.patience}")
     return FitResult(state.best, copy_state(student.state_dict()), state.best_epoch, state.metrics, state.seconds)
+
+
+def _whole(
+    state: Checkpoint, student: nn.Module, optimizer: torch.optim.Optimizer, companion: nn.Module | None
+) -> Checkpoint:
+    """The state with all that changes in every step."""
+    return replace(
+        state,
+        net=copy_state(student.state_dict()),
+        optimizer=optimizer.state_dict(),
+        companion={} if companion is None else copy_state(companion.state_dict()),
+    )
 
 
 def _advanced(state: Checkpoint, student: nn.Module, metrics: dict[str, Any], seconds: float) -> Checkpoint:
@@ -163,7 +188,9 @@ def _train_epoch(
             waiting += time.perf_counter() - asked
             lr = learning_rate(epoch * len(batches) + index, steps, warmup, settings.lr)
             set_learning_rate(optimizer, lr)
-            parts = step(student, {key: value.to(device, non_blocking=True) for key, value in batch.items()})
+            here = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+            here["progress"] = torch.tensor((epoch * len(batches) + index) / steps, device=device)
+            parts = step(student, here)
             _refuse_nan(parts["loss"], epoch, lr)
             optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()  # type: ignore[no-untyped-call]

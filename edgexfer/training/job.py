@@ -165,6 +165,7 @@ def train(
     extra_scores: Mapping[str, Any] | None = None,
     student: nets.Normalized | None = None,
     layers: LayerPlan | None = None,
+    companion: nn.Module | None = None,
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
 
@@ -181,6 +182,7 @@ def train(
         student: What to train, with its first weights; ``job.new_student()`` if ``None``. Its weights, too, have to be
             the same at every call, or an interrupted training could not be gone on from.
         layers: Which layers learn when, and how fast; all alike if ``None``.
+        companion: What trains along with the student and is no part of it.
 
     Returns:
         The run, as written.
@@ -204,6 +206,7 @@ def train(
         resume_folder=out / RESUME_FOLDER,
         listener=listener,
         layers=layers,
+        companion=companion,
     )
     return leave_run(job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores)
 

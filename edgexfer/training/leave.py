@@ -73,6 +73,7 @@ def leave_run(
         parents=(*parents, *_weight_parents(job.weights)),
         scores={
             **scores_of(scored),
+            **calibration_scores(scored),
             "train_images": len(job.splits.train),
             "majority_share": majority_share(job.splits.val.labels),
             "best_epoch": result.best_epoch,
@@ -108,6 +109,16 @@ def scores_of(scored: Mapping[str, Predictions]) -> dict[str, Any]:
         scores[f"{split}_top1"] = None if there is None else there.top1
         scores[f"{split}_loss"] = None if there is None else there.loss
         scores[f"{split}_images"] = 0 if there is None else len(there.labels)
+    return scores
+
+
+def calibration_scores(scored: Mapping[str, Predictions]) -> dict[str, Any]:
+    """How far the probabilities can be trusted: ECE and NLL by split; ``None`` for a split that is not there."""
+    scores: dict[str, Any] = {}
+    for split in ("val", "test"):
+        there = scored.get(split)
+        scores[f"{split}_ece"] = None if there is None else there.ece
+        scores[f"{split}_nll"] = None if there is None else there.loss
     return scores
 
 

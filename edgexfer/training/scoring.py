@@ -33,10 +33,35 @@ class Predictions:
         """Mean cross-entropy in nats."""
         return float(functional.cross_entropy(torch.from_numpy(self.logits), torch.from_numpy(self.labels)))
 
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0 to 1; see ``calibration_error``."""
+        return calibration_error(self.logits, self.labels)
+
 
 def top1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Share of rows of ``logits (N, K)`` whose largest value stands at ``labels (N,)``."""
     return float((logits.argmax(axis=1) == labels).mean())
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error: how far probabilities and accuracy are apart, 0 (best) to 1.
+
+    Pictures are sorted into ``bins`` equal intervals of their largest probability; ECE = sum over the bins of
+    ``(pictures in it / N) * |accuracy in it - mean probability in it|`` (Guo, Pleiss, Sun and Weinberger, "On
+    Calibration of Modern Neural Networks", ICML 2017, equation 3).
+
+    Args:
+        logits: ``(N, K)``.
+        labels: ``(N,)``.
+        bins: Number of intervals; 15 in the paper.
+    """
+    wide = logits.astype(np.float64)
+    shares = np.exp(wide - wide.max(axis=1, keepdims=True))
+    confidence = (shares / shares.sum(axis=1, keepdims=True)).max(axis=1)
+    gap = (wide.argmax(axis=1) == labels) - confidence
+    place = np.minimum(np.ceil(confidence * bins).astype(np.int64) - 1, bins - 1)  # intervals open below, closed above
+    return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(labels))
 
 
 @torch.no_grad()

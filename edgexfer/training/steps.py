@@ -1,4 +1,11 @@
-"""The step that needs no teacher."""
+"""Learning from the true labels: the step that needs no teacher, and the hard part of every other.
+
+    loss = -(mix log q_label + (1 - mix) log q_partner),       q = softmax(z)
+
+averaged over the labelled pictures of the batch. ``mix`` and ``partner_labels`` are there where pictures were mixed
+(Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equations 1 and 2). A
+picture without a label (-1), or mixed with one, has no hard loss.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +16,33 @@ from torch.nn import functional
 from edgexfer.training.fit import Batch, Step
 
 
+def hard_loss(student_logits: torch.Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Cross-entropy in float32; 0 where no picture of the batch has a label.
+
+    Args:
+        student_logits: ``(N, K)``.
+        batch: ``labels`` int64 ``(N,)``, -1 for none; with mixed pictures also ``partner_labels`` int64 ``(N,)`` and
+            ``mix`` float32 ``(N,)``, the share of the picture itself.
+        label_smoothing: Share of a label that is spread over all classes (Szegedy et al., CVPR 2016, section 7).
+    """
+    logits, labels = student_logits.float(), batch["labels"]
+    losses = _cross_entropies(logits, labels, label_smoothing)
+    known = labels >= 0
+    if "mix" in batch:
+        mix, partners = batch["mix"], batch["partner_labels"]
+        losses = mix * losses + (1 - mix) * _cross_entropies(logits, partners, label_smoothing)
+        known = known & ((partners >= 0) | (mix == 1))
+    return (losses * known).sum() / known.sum().clamp_min(1)
+
+
 def hard_label_step(label_smoothing: float) -> Step:
-    """Cross-entropy with the true labels, smoothed by ``label_smoothing`` (Szegedy et al., CVPR 2016, section 7)."""
+    """Cross-entropy with the true labels, smoothed by ``label_smoothing``."""
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        logits = student(batch["inputs"]).float()
-        return {"loss": functional.cross_entropy(logits, batch["labels"], label_smoothing=label_smoothing)}
+        return {"loss": hard_loss(student(batch["inputs"]), batch, label_smoothing=label_smoothing)}
 
     return step
+
+
+def _cross_entropies(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels.clamp_min(0), reduction="none", label_smoothing=label_smoothing)

@@ -9,14 +9,16 @@ from pathlib import Path
 from edgexfer import nets
 from edgexfer.data import Splits
 from edgexfer.distill import (
-    Softness,
+    Objective,
     Teacher,
     Teachers,
     check_teachers,
+    confidence,
     distill,
     from_run,
     from_weights,
     hard_label_baseline,
+    settle,
 )
 from edgexfer.errors import RecipeError
 from edgexfer.nets.weights import load_with_its_classes
@@ -46,7 +48,7 @@ def distill_data(
     target: Target,
     listener: Listener,
     *,
-    softness: Softness,
+    objective: Objective,
     ensemble: str = "geometric",
     teacher_recipe: Recipe | None = None,
     allow_weak: bool = False,
@@ -61,7 +63,8 @@ def distill_data(
         recipe: Wishes for the student's training.
         target: Where the run goes; teachers made on the way lie in ``teachers/`` inside it.
         listener: Hears how it goes.
-        softness: Temperature and weight of the soft term.
+        objective: What the student is to match; what is left open is chosen by the number of classes and by how sure
+            the teachers are.
         ensemble: How several teachers speak with one voice.
         teacher_recipe: Wishes for the training of teachers given by name.
         allow_weak: Whether a teacher that is no better than guessing may teach.
@@ -83,8 +86,21 @@ def distill_data(
     run = finished
     if run is None:
         voice = Teachers(tuple(members), ensemble)
-        scores = check_teachers(voice, job, listener, allow_weak=allow_weak)
-        run = distill(job, voice, softness, target.out, listener, record=record, teacher_scores=scores)
+        checked = check_teachers(voice, job, listener, allow_weak=allow_weak)
+        choice = settle(objective, len(splits.classes), confidence(checked.teachers, job))
+        if choice.reasons:
+            listener.say("chosen: " + ", ".join(choice.reasons))
+        for warning in choice.warnings:
+            listener.warn(warning)
+        run = distill(
+            job,
+            checked.teachers,
+            choice.objective,
+            target.out,
+            listener,
+            record=record,
+            teacher_scores=checked.scores,
+        )
     baseline = None
     if with_baseline:
         listener.say("hard-label baseline: the same student, epochs and seed, without the teacher")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgexfer.distill import Softness
+from edgexfer.distill import Objective
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.results import run_bench
 from edgexfer.training import Listener, Recipe
@@ -66,7 +66,7 @@ def quickstart(out: Path, listener: Listener, *, seed: int = 0, force: bool = Fa
         Recipe(epochs=STUDENT_EPOCHS, batch_size=BATCH_SIZE, seed=seed),
         Target(out / "student", argv=argv),
         listener,
-        softness=Softness(),
+        objective=Objective(),
     )
     listener.say("3/6 export: BatchNorm folded, ONNX in float32 and int8, each proven")
     exported = export_run(out / "student", out / "student.onnx", ExportChoice(int8=True), listener)

@@ -14,6 +14,8 @@ from edgexfer.training import Job, Listener, Recipe, prepare
 from edgexfer.transfer import finetune
 from edgexfer.workflows.data import DataChoice
 
+CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
+
 
 @dataclass(frozen=True)
 class Start:
@@ -99,6 +101,6 @@ def run_summary(folder: Path, run: Run) -> dict[str, Any]:
     summary = {"run": str(folder), "model": run.model}
     summary |= {key: scores[key] for key in ("val_top1", "test_top1", "parameters", "operations", "seconds")}
     summary["weights_bytes"] = scores["weights_bytes"]
-    if "teacher" in scores:
-        summary["teacher"] = scores["teacher"]
+    summary |= {key: scores[key] for key in CALIBRATION if key in scores}
+    summary |= {key: scores[key] for key in ("teacher", "before") if key in scores}
     return summary

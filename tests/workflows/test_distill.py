@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgexfer.distill import Softness
+from edgexfer.distill import Objective
 from edgexfer.errors import RecipeError, TeacherError
 from edgexfer.runs import is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
@@ -40,7 +40,7 @@ def test_distilling_scores_the_teacher_and_keeps_the_baseline(
         Recipe(epochs=1, batch_size=8, image_size=32),
         Target(out),
         heard,
-        softness=Softness(2.0, 0.5),
+        objective=Objective("kd", 2.0, 0.5),
         ensemble="arithmetic",
         teacher_recipe=RECIPE,
         with_baseline=True,
@@ -70,7 +70,7 @@ def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, sm
             Recipe(epochs=1, image_size=32, batch_size=8),
             Target(tmp_path / "out", force=True),
             heard,
-            softness=Softness(),
+            objective=Objective(),
             allow_weak=allow_weak,
         )
         return heard.lines
@@ -98,5 +98,3 @@ def test_the_order_of_classes_is_mapped_by_name(teacher: Path, colours: Path, sm
 def test_mistakes_are_named() -> None:
     with pytest.raises(RecipeError, match="2 --teacher and 1 --teacher-weights"):
         pair_teachers(["a", "b"], ["w"])
-    with pytest.raises(RecipeError, match="temperature is 0.*alpha is 2"):
-        Softness(0.0, 2.0)

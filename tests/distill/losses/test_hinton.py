@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgexfer.distill.losses import distillation_loss, kd_loss, soft_targets
+from edgexfer.distill.losses import kd_loss, soft_targets
 
 
 def softmax64(logits: np.ndarray) -> np.ndarray:
@@ -108,23 +108,20 @@ def test_gradient_against_finite_differences() -> None:
 def test_extreme_logits_stay_finite(dtype: torch.dtype) -> None:
     student = torch.tensor([[3e4, -3e4, 0.0]], dtype=dtype, requires_grad=True)
     teacher = soft_targets(torch.tensor([[[-3e4, 3e4, 0.0]]], dtype=dtype), 4.0)
-    parts = distillation_loss(student, torch.tensor([1]), teacher)
-    parts["loss"].backward()
-    assert parts["loss"].dtype == torch.float32
-    assert bool(torch.isfinite(parts["loss"]))
-    assert student.grad is not None
-    assert bool(torch.isfinite(student.grad).all())
+    loss = kd_loss(student, teacher, 4.0)
+    loss.backward()
+    assert loss.dtype == torch.float32 and bool(torch.isfinite(loss))
+    assert student.grad is not None and bool(torch.isfinite(student.grad).all())
 
 
-def test_alpha_weights_the_soft_term() -> None:
-    student = torch.from_numpy(logits((4, 3), 8))
-    teacher = soft_targets(torch.from_numpy(logits((1, 4, 3), 9)), 4.0)
-    labels = torch.tensor([0, 1, 2, 0])
-    parts = distillation_loss(student, labels, teacher, temperature=4.0, alpha=0.75)
-    mixed = 0.75 * float(parts["soft_loss"]) + 0.25 * float(parts["hard_loss"])
-    assert float(parts["loss"]) == pytest.approx(mixed, rel=1e-6)
-    rows = np.log(softmax64(student.numpy()))[np.arange(4), labels.numpy()]
-    assert float(parts["hard_loss"]) == pytest.approx(-rows.mean(), rel=1e-5)
+@pytest.mark.parametrize("ensemble", ["geometric", "arithmetic"])
+def test_weights_of_an_ensemble(ensemble: str) -> None:
+    members = torch.from_numpy(logits((3, 4, 5), 6)).float()
+    whole = soft_targets(members, 2.0, ensemble, torch.tensor([0.0, 1.0, 0.0]))
+    alone = soft_targets(members[1:2], 2.0, ensemble)
+    np.testing.assert_allclose(whole.numpy(), alone.numpy(), atol=1e-6)
+    equal = soft_targets(members, 2.0, ensemble, torch.full((3,), 1 / 3))
+    np.testing.assert_allclose(equal.numpy(), soft_targets(members, 2.0, ensemble).numpy(), atol=1e-6)
 
 
 def test_mistakes_are_named() -> None:
@@ -132,3 +129,5 @@ def test_mistakes_are_named() -> None:
         soft_targets(torch.zeros(1, 1, 2), 0.0)
     with pytest.raises(ValueError, match="'median'.*geometric, arithmetic"):
         soft_targets(torch.zeros(1, 1, 2), 1.0, "median")
+    with pytest.raises(ValueError, match=r"1 teachers but weights of shape \(2,\); one for each"):
+        soft_targets(torch.zeros(1, 1, 2), 1.0, "geometric", torch.ones(2))
