@@ -84,7 +84,14 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["edgexfer.export.quantize", "edgexfer.report", "edgexfer.results", "edgexfer.classifier"]
+    "module",
+    [
+        "edgexfer.export.quantize",
+        "edgexfer.export.fold_file",
+        "edgexfer.report",
+        "edgexfer.results",
+        "edgexfer.classifier",
+    ],
 )
 def test_what_reads_files_needs_no_torch(module: str) -> None:
     assert not loaded_by(f"import {module}") & {"torch", "torchvision"}

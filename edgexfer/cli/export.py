@@ -10,13 +10,33 @@ from edgexfer.cli.common import common_options, emit
 from edgexfer.cli.talk import Talk
 
 
+def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"{text!r} is no shape; expected numbers such as 1,3,224,224", ctx, param)
+    return tuple(int(part) for part in parts)
+
+
 @click.command("export", epilog="Example: edgexfer export runs/student --fold-bn --int8 --out student.onnx")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|ONNX", type=click.Path(path_type=Path))
 @click.option(
     "--fold-bn/--no-fold-bn",
     default=True,
     show_default=True,
     help="Fold BatchNorm into the convolutions, or really leave its nodes in the file.",
+)
+@click.option(
+    "--scale-shift",
+    is_flag=True,
+    help="ONNX file: make a product and a sum of each BatchNorm that no layer can take up.",
+)
+@click.option(
+    "--input-shape",
+    metavar="N,C,H,W",
+    callback=_shape,
+    help="ONNX file: shape of its first input for the proof, where the file leaves it open.",
 )
 @click.option("--int8", is_flag=True, help="Also write an int8 file, calibrated on training pictures.")
 @click.option("--target", type=click.Choice(["x86", "arm64"]), help="Whose int8 arithmetic; default: this machine's.")
@@ -34,8 +54,10 @@ from edgexfer.cli.talk import Talk
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
 @common_options(seed=False)
 def command(
-    run: Path,
+    source: Path,
     fold_bn: bool,
+    scale_shift: bool,
+    input_shape: tuple[int, ...] | None,
     int8: bool,
     target: str | None,
     input_kind: str,
@@ -46,13 +68,23 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the network of RUN as an ONNX file that proves and describes itself."""
-    from edgexfer.workflows.export import ExportChoice, export_run
+    """Write the network of RUN as an ONNX file that proves and describes itself.
+
+    Given an ONNX file instead, whichever program wrote it, fold its BatchNorms and prove that it computes the same.
+    """
+    from edgexfer.workflows.export import ExportChoice, export_file, export_run
 
     choice = ExportChoice(
         fold_bn=fold_bn, int8=int8, target=target, input=input_kind, plan=plan, data=data, data_root=data_root
     )
     with Talk() as talk:
-        result = export_run(run, out, choice, talk, force=force)
+        if source.is_file():
+            result = export_file(
+                source, out, choice, talk, input_shape=input_shape, scale_shift=scale_shift, force=force
+            )
+        elif scale_shift or input_shape:
+            raise click.UsageError("--scale-shift and --input-shape are for an ONNX file, and this is none")
+        else:
+            result = export_run(source, out, choice, talk, force=force)
     files = [result["artifact"], *([result["int8"]["artifact"]] if "int8" in result else [])]
     emit(result, as_json, "\n".join(files))

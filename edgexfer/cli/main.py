@@ -16,7 +16,7 @@ COMMANDS = {
     "finetune": ("finetune", "Fit a network, pretrained or not, to your own classes."),
     "distill": ("distill", "Teach a compact student with a teacher, or several."),
     "evaluate": ("evaluate", "Accuracy of a run or an ONNX file on labelled pictures."),
-    "export": ("export", "Fold BatchNorm and write a proven ONNX file, float32 and int8."),
+    "export": ("export", "Fold BatchNorm and write a proven ONNX file, float32 and int8, of a run or a file."),
     "verify": ("verify", "Check that an ONNX file still is what was exported."),
     "bundle": ("bundle", "Make the folder that goes to the device."),
     "bench": ("bench", "Verify and time a model or bundle on this machine."),

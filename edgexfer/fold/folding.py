@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from edgexfer.errors import FoldError
 from edgexfer.fold import modules, proof
-from edgexfer.fold.plan import FoldPlan, keep_all, make_plan
-from edgexfer.fold.proof import FoldProof
+from edgexfer.fold.plan import keep_all, make_plan
 from edgexfer.fold.rewrite import fold_in_place, precisions, restore_precision
 from edgexfer.fold.trace import methods_of, trace
+from edgexfer.fold.values import FoldPlan, FoldProof
 
 
 @dataclass(frozen=True)

@@ -16,47 +16,7 @@ from torch import fx, nn
 from edgexfer.fold import modules
 from edgexfer.fold.exported import operator_name
 from edgexfer.fold.trace import Trace, may_write, reads_shape
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One BatchNorm and the layer that takes it up.
-
-    Attributes:
-        conv: The layer: a convolution, transposed convolution, linear layer, or another BatchNorm.
-        batchnorm: The BatchNorm that becomes an identity.
-        side: Where the BatchNorm stands, seen from the layer.
-    """
-
-    conv: str
-    batchnorm: str
-    side: Literal["after", "before"] = "after"
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One BatchNorm that stays, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """What is folded and what is kept; a BatchNorm shared by several layers has one ``Fold`` a layer."""
-
-    folds: tuple[Fold, ...] = ()
-    kept: tuple[Kept, ...] = ()
-
-    @property
-    def folded(self) -> int:
-        """How many BatchNorm layers are folded."""
-        return len({fold.batchnorm for fold in self.folds})
-
-    @property
-    def total(self) -> int:
-        """How many BatchNorm layers the network has."""
-        return self.folded + len(self.kept)
+from edgexfer.fold.values import Fold, FoldPlan, Kept
 
 
 class _No(Exception):

@@ -18,29 +18,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from edgexfer.errors import FoldError
-from edgexfer.fold.plan import FoldPlan
+from edgexfer.fold.values import LIMIT, FoldPlan
 
-LIMIT = 1e-10
 LAYER_BYTES = 2**29
-
-
-@dataclass(frozen=True)
-class FoldProof:
-    """How far the folded network is from the given one.
-
-    Attributes:
-        max_rel_error_f64: The largest relative error in float64, of all layers and all outputs.
-        layers: For each place of folding its name and its relative error in float64, in the order of the plan.
-        images: Pictures compared end to end.
-        max_rel_error_f32: End to end in the network's own precision (float32 as a rule), weights rounded to it.
-        layer_images: Pictures compared layer by layer (fewer where their activations would fill the memory).
-    """
-
-    max_rel_error_f64: float
-    layers: tuple[tuple[str, float], ...]
-    images: int
-    max_rel_error_f32: float = 0.0
-    layer_images: int = 0
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgexfer.fold import algebra, modules
-from edgexfer.fold.plan import Fold, FoldPlan, Kept
+from edgexfer.fold.values import Fold, FoldPlan, Kept
 
 
 def fold_in_place(net: nn.Module, plan: FoldPlan, dtypes: Mapping[str, torch.dtype]) -> FoldPlan:

@@ -13,6 +13,7 @@ from edgexfer import nets
 from edgexfer.data import Splits, View, build_store, eval_pixels
 from edgexfer.errors import ExportError
 from edgexfer.export.exporter import ExportRequest, Pictures, export_network
+from edgexfer.export.fold_file import fold_file
 from edgexfer.export.verify import verify
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
@@ -76,6 +77,31 @@ def export_run(
     return export_network(
         net.eval(), request, out, pictures=_pictures(run, splits, calibrate=choice.int8), say=listener.say
     ).to_json()
+
+
+def export_file(
+    path: Path,
+    out: Path,
+    choice: ExportChoice,
+    listener: Listener,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    scale_shift: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Folds the BatchNorms of an ONNX file; see ``edgexfer.export.fold_file``.
+
+    Raises:
+        ExportError: The options are for a run.
+    """
+    if choice.int8 or choice.plan or choice.target or choice.input != "uint8" or choice.data or choice.data_root:
+        raise ExportError(
+            f"{str(path)!r} is a file: of it, only BatchNorm is folded (--fold-bn, --scale-shift, --input-shape);"
+            " --int8, --plan, --target, --input, --data and --data-root are for a run folder"
+        )
+    if not choice.fold_bn:
+        raise ExportError(f"{str(path)!r} is an ONNX file already; without --fold-bn there is nothing to do")
+    return fold_file(path, out, input_shape=input_shape, scale_shift=scale_shift, force=force, say=listener.say)
 
 
 def verify_artifact(path: Path) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""BatchNorm folded in an ONNX file, ours or another program's, with its proof inside and beside it; no torch.
+
+A file of edgexfer stays an artifact: its metadata says what is folded now, its golden answers are made anew and may
+not be further from the old ones than their tolerance. A foreign file gets one metadata key, ``edgexfer.fold``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgexfer.errors import ExportError
+from edgexfer.export import figures, graph
+from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
+from edgexfer.export.metadata import ArtifactInfo, Kept, info_of
+from edgexfer.export.runtime import open_session, run
+from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, write_bytes, write_json
+from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
+from edgexfer.fold.onnxfile.source import read_onnx
+
+FOLD_KEY = "edgexfer.fold"
+
+Say = Callable[[str], None]
+
+
+def fold_file(
+    path: Path,
+    out: Path,
+    *,
+    input_shape: Sequence[int] | None = None,
+    scale_shift: bool = False,
+    force: bool = False,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
+    """Folds the BatchNorms of the ONNX file ``path`` and writes ``out`` and ``<stem>.proof.json``.
+
+    Args:
+        path: Any ONNX file.
+        out: The ``.onnx`` file to write.
+        input_shape: Shape of the first input for the proof, where the file leaves it open.
+        scale_shift: Make a product and a sum of each BatchNorm that no layer can take up.
+        force: Replace files that exist.
+        say: Takes each sentence of the talk.
+
+    Returns:
+        What ``edgexfer export --json`` prints.
+
+    Raises:
+        ExportError: ``out`` is not named like an ONNX file, or the folded artifact answers differently.
+        FormatError: ``path`` is no ONNX file that can be read.
+        FoldError: The fold could not be proven.
+        WouldOverwriteError: A file exists and ``force`` is off.
+    """
+    proof_file = out.with_name(out.stem + ".proof.json")
+    if out.suffix != ".onnx":
+        raise ExportError(f"the output is {str(out)!r}; expected a name that ends in .onnx")
+    for target in (out, proof_file):
+        refuse_overwrite(target, force)
+    model = read_onnx(path)
+    info = info_of(model, str(path))
+    folded = fold_graph(model, input_shape=input_shape, scale_shift=scale_shift)
+    for sentence in _sentences(folded):
+        say(sentence)
+    record = _record(path, folded)
+    made = _label(folded, record) if info is None else _relabel(folded, info, record["parent_sha256"])
+    write_bytes(out, graph.to_bytes(made))
+    layers = [{"name": name, "rel_error_f64": error} for name, error in folded.proof.layers]
+    write_json(proof_file, {"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
+    kept = [{"name": k.name, "reason": k.reason} for k in folded.plan.kept]
+    return {
+        "artifact": str(out),
+        "batchnorm_folded": folded.plan.folded,
+        "batchnorm_kept": kept,
+        "batchnorm_scaled": folded.scaled,
+        "max_rel_error_f64": folded.proof.max_rel_error_f64,
+        "max_rel_error": folded.proof.max_rel_error_f32,
+        "images": folded.proof.images,
+    }
+
+
+def _record(path: Path, folded: FoldedGraph) -> dict[str, Any]:
+    """What the file says of its folding; deterministic."""
+    return {
+        "format": FORMAT,
+        "parent": path.name,
+        "parent_sha256": sha256_file(path),
+        "folded": folded.plan.folded,
+        "scaled": folded.scaled,
+        "kept": [{"name": k.name, "reason": k.reason} for k in folded.plan.kept],
+        "max_rel_error_f64": folded.proof.max_rel_error_f64,
+        "max_rel_error": folded.proof.max_rel_error_f32,
+        "images": folded.proof.images,
+    }
+
+
+def _label(folded: FoldedGraph, record: dict[str, Any]) -> onnx.ModelProto:
+    """A foreign file with our key beside its own metadata, all of which it keeps."""
+    made = onnx.ModelProto()
+    made.CopyFrom(folded.model)
+    others = [p for p in made.metadata_props if p.key != FOLD_KEY]
+    del made.metadata_props[:]
+    made.metadata_props.extend(others)
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    made.metadata_props.add(key=FOLD_KEY, value=text)
+    return made
+
+
+def _relabel(folded: FoldedGraph, info: ArtifactInfo, parent_sha256: str) -> onnx.ModelProto:
+    """An artifact of edgexfer as an artifact again.
+
+    Raises:
+        ExportError: It does not give the answers that the artifact promised.
+    """
+    session = open_session(graph.to_bytes(folded.model))
+    logits, _ = run(session, golden_pixels(info.golden.seed, info.preprocessing), info.preprocessing, info.input)
+    error = figures.max_abs_error(logits, np.array(info.golden.logits))
+    if error > info.golden.tolerance:
+        raise ExportError(
+            f"the folded file is off by {error:.3g} on the golden samples, allowed {info.golden.tolerance:.3g}; nothing"
+            " was written"
+        )
+    changed = replace(
+        info,
+        parent_sha256=parent_sha256,
+        batchnorm_folded=info.batchnorm_folded + folded.plan.folded,
+        batchnorm_kept=tuple(Kept(k.name, k.reason) for k in folded.plan.kept),
+        proof=replace(
+            info.proof,
+            fold_max_rel_error_f64=max(folded.proof.max_rel_error_f64, info.proof.fold_max_rel_error_f64 or 0.0),
+            max_abs_error=info.proof.max_abs_error + error,
+        ),
+        golden=golden_of(logits, info.golden.seed, tolerance_of(logits)),
+        digest="",
+    )
+    return graph.attach(folded.model, changed)[0]
+
+
+def _sentences(folded: FoldedGraph) -> list[str]:
+    plan, proof = folded.plan, folded.proof
+    if not plan.total:
+        return ["BatchNorm: the file holds none, nothing is folded"]
+    told = f"BatchNorm: {plan.folded} of {plan.total} folded"
+    if folded.scaled:
+        told += f", {folded.scaled} made a product and a sum"
+    if plan.folded or folded.scaled:
+        told += (
+            f"; largest relative error {proof.max_rel_error_f64:.1e} in float64 at {len(proof.layers)} places and end"
+            f" to end, {proof.max_rel_error_f32:.1e} in the file's own precision ({proof.images} made-up inputs)"
+        )
+    return [told, *(f"  kept {entry.name}: {entry.reason}" for entry in plan.kept)]

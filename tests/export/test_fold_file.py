@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner, Result
+from onnx import helper, numpy_helper
+
+from edgexfer.cli.main import cli
+from edgexfer.export.exporter import ExportResult
+from edgexfer.export.metadata import read_info
+from edgexfer.export.verify import verify
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["export", *map(str, arguments)], prog_name="edgexfer")
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A file of another program: Conv, BatchNorm, ReLU, Concat, BatchNorm, with metadata of its own."""
+    rng = np.random.default_rng(0)
+    tensors = [numpy_helper.from_array(rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "w")]
+    for name, width in (("a", 4), ("b", 8)):
+        values = [rng.uniform(0.5, 1.5, width), *rng.normal(size=(2, width)), rng.uniform(0.5, 2, width)]
+        tensors += [numpy_helper.from_array(v.astype(np.float32), f"{name}{i}") for i, v in enumerate(values)]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("BatchNormalization", ["c", "a0", "a1", "a2", "a3"], ["n"], name="first"),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Concat", ["r", "r"], ["k"], axis=1, name="join"),
+        helper.make_node("BatchNormalization", ["k", "b0", "b1", "b2", "b3"], ["m"], name="second"),
+        helper.make_node("Relu", ["m"], ["y"], name="end"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", 1, ["N", 3, 8, 8])]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", 1, ["N", 8, 6, 6])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7, producer_name="other")
+    model.metadata_props.add(key="author", value="somebody")
+    path = tmp_path / "foreign.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_a_foreign_file_is_folded_and_keeps_what_it_was(foreign: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folded.onnx"
+    done = run(foreign, "--fold-bn", "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["batchnorm_folded"] == 1 and value["max_rel_error_f64"] <= 1e-10
+    assert [k["name"] for k in value["batchnorm_kept"]] == ["second"]
+    assert "BatchNorm: 1 of 2 folded; largest relative error" in done.stderr
+    assert "kept second: its input comes from 'join' (Concat); its output goes to 'end' (Relu)" in done.stderr
+    model = onnx.load(out)
+    assert model.opset_import[0].version == 13 and model.ir_version == 7 and model.producer_name == "other"
+    props = {p.key: p.value for p in model.metadata_props}
+    assert props["author"] == "somebody" and json.loads(props["edgexfer.fold"])["parent"] == "foreign.onnx"
+    proof = json.loads((tmp_path / "folded.proof.json").read_text())
+    assert proof["fold"]["layers"] == [{"name": "n", "rel_error_f64": proof["fold"]["layers"][0]["rel_error_f64"]}]
+    x = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    answers = [onnxruntime.InferenceSession(str(p)).run(None, {"x": x})[0] for p in (foreign, out)]
+    np.testing.assert_allclose(answers[1], answers[0], rtol=0, atol=1e-5)
+    again = tmp_path / "again.onnx"
+    assert run(foreign, "--out", again).exit_code == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_the_rest_becomes_a_product_and_a_sum_on_request(foreign: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scaled.onnx"
+    done = run(foreign, "--scale-shift", "--out", out)
+    assert done.exit_code == 0 and "1 of 2 folded, 1 made a product and a sum" in done.stderr
+    kinds = [n.op_type for n in onnx.load(out).graph.node]
+    assert kinds == ["Conv", "Relu", "Concat", "Mul", "Add", "Relu"]
+
+
+def test_a_file_without_batchnorm_says_so(foreign: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scaled.onnx"
+    assert run(foreign, "--scale-shift", "--out", out).exit_code == 0
+    done = run(out, "--out", tmp_path / "again.onnx")
+    assert done.exit_code == 0 and "the file holds none, nothing is folded" in done.stderr
+
+
+def test_an_artifact_stays_one(unfolded: tuple[object, ExportResult], tmp_path: Path) -> None:
+    out = tmp_path / "folded.onnx"
+    parent = unfolded[1]
+    assert read_info(parent.artifact).batchnorm_folded == 0
+    done = run(parent.artifact, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    info = read_info(out)
+    assert info.batchnorm_folded == 3 and info.batchnorm_kept == ()
+    assert info.proof.fold_max_rel_error_f64 is not None and info.proof.fold_max_rel_error_f64 <= 1e-10
+    assert verify(out).verified is True
+
+
+def test_wrong_use_is_told(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "o.onnx"
+    assert "of it, only BatchNorm is folded" in run(foreign, "--int8", "--out", out).stderr
+    assert "without --fold-bn there is nothing to do" in run(foreign, "--no-fold-bn", "--out", out).stderr
+    assert "ends in .onnx" in run(foreign, "--out", tmp_path / "o.bin").stderr
+    assert "expected numbers such as 1,3,224,224" in run(foreign, "--input-shape", "1,x", "--out", out).stderr
+    assert "are for an ONNX file" in run(tmp_path, "--scale-shift", "--out", out).stderr
+    assert "exists already" in run(foreign, "--out", foreign).stderr
+    assert not out.exists()
+
+
+def test_an_artifact_that_answers_otherwise_is_not_written(
+    unfolded: tuple[object, ExportResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgexfer.export import fold_file
+
+    real = fold_file.run
+    monkeypatch.setattr(fold_file, "run", lambda *a: tuple(v + 1 for v in real(*a)))
+    done = run(unfolded[1].artifact, "--out", tmp_path / "o.onnx")
+    assert done.exit_code == 1 and "the folded file is off by 1 on the golden samples" in done.stderr
+    assert not (tmp_path / "o.onnx").exists()

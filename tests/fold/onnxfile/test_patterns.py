@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgexfer.errors import FoldError
+from edgexfer.fold.onnxfile.folding import fold_graph
+from edgexfer.fold.onnxfile.plan import make_plan
+from edgexfer.fold.onnxfile.view import View
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "out", "inner", "kernel", "options"),
+    [
+        ((2, 4, 9), 6, 4, (3,), {"pads": [1, 1], "dilations": [2]}),
+        ((2, 4, 8, 7), 6, 4, (3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ((2, 4, 8, 7), 6, 2, (3, 2), {"group": 2}),
+        ((2, 4, 8, 7), 8, 1, (3, 3), {"group": 4, "auto_pad": "SAME_UPPER"}),
+        ((1, 2, 4, 4, 4), 3, 2, (1, 2, 3), {}),
+    ],
+)
+def test_convolution_then_batchnorm(
+    kit: SimpleNamespace,
+    bias: bool,
+    shape: tuple[int, ...],
+    out: int,
+    inner: int,
+    kernel: tuple[int, ...],
+    options: dict[str, object],
+) -> None:
+    net = kit.Net(*shape)
+    net.add("Relu", net.bn(net.conv("x", out, inner, kernel, bias, **options), out, epsilon=1e-3))
+    result = kit.fold(net.model(), 1)
+    assert [n.op_type for n in result.model.graph.node] == ["Conv", "Relu"]
+    assert len(result.model.graph.initializer) == 2  # the BatchNorm's constants and the old weight are gone
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_transposed_convolution_with_groups(kit: SimpleNamespace, groups: int) -> None:
+    net = kit.Net(2, 4, 5, 6)
+    y = net.add("ConvTranspose", "x", net.weight(4, 6 // groups, 3, 3), group=groups, strides=[2, 2])
+    net.bn(y, 6)
+    kit.fold(net.model(), 1)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("bias", [None, (), (1,), (5,), (1, 5)])
+def test_gemm_with_all_it_can_do(kit: SimpleNamespace, transposed: int, bias: tuple[int, ...] | None) -> None:
+    net = kit.Net(3, 4)
+    extra = [] if bias is None else [net.tensor(net.rng.normal(size=bias))]
+    y = net.add(
+        "Gemm", "x", net.weight(*((5, 4) if transposed else (4, 5))), *extra, transB=transposed, alpha=0.5, beta=2.0
+    )
+    net.bn(y, 5)
+    kit.fold(net.model(), 1)
+
+
+def test_matrix_product_and_a_bias_added_as_other_exporters_write_it(kit: SimpleNamespace) -> None:
+    net = kit.Net(3, 4)
+    y = net.add("Add", net.add("MatMul", "x", net.weight(4, 5)), net.weight(5))
+    net.bn(y, 5)
+    result = kit.fold(net.model(), 1)
+    assert [n.op_type for n in result.model.graph.node] == ["Gemm"]
+
+
+def test_a_product_of_three_dimensions_is_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 5, 4)
+    net.bn(net.add("MatMul", "x", net.weight(4, 6)), 5)
+    kit.fold(net.model(), 0, "not known to multiply a 2-D input")
+
+
+def test_constants_between_are_taken_up(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 6, 6)
+    y = net.conv("x", 4, 3, bias=False)
+    y = net.add("Add", net.weight(1, 4, 1, 1), y)
+    y = net.add("Mul", y, net.weight(4, 1, 1))
+    y = net.add("Sub", y, net.tensor(np.array(0.25)))
+    y = net.add("Div", y, net.tensor(np.array([0.5])))
+    net.bn(net.add("Identity", net.add("Dropout", y)), 4)
+    result = kit.fold(net.model(), 1)
+    assert [n.op_type for n in result.model.graph.node] == ["Conv"]
+
+
+def test_a_constant_that_is_not_one_number_a_channel_is_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 6, 6)
+    y = net.add("Add", net.conv("x", 4, 3), net.weight(1, 1, 4, 4))
+    net.bn(y, 4)
+    kit.fold(net.model(), 0, "its input comes from 'n1' (Add)")
+
+
+def test_batchnorm_before_a_convolution_without_padding(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    net.conv(net.bn("x", 4), 6, 2, group=2, bias=False)
+    result = kit.fold(net.model(), 1)
+    assert result.plan.folds[0].side == "before"
+
+
+def test_zero_padding_keeps_a_batchnorm_before_it(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    net.conv(net.bn("x", 4), 6, 4, pads=[1, 1, 1, 1])
+    kit.fold(net.model(), 0, "the file's own input; 'n1' (Conv) after it pads with zeros")
+
+
+def test_without_a_shift_padding_does_no_harm(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 2, 6, 6)
+    constants = [net.tensor(np.array(v)) for v in ([1.5, -0.5], [0.0, 0.0], [0.0, 0.0], [2.0, 0.3])]
+    net.conv(net.add("BatchNormalization", "x", *constants), 3, 2, pads=[1, 1, 1, 1])
+    kit.fold(net.model(), 1)
+
+
+def test_batchnorm_to_a_linear_layer_through_pooling_and_flattening(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    y = net.add("Flatten", net.add("GlobalAveragePool", net.bn("x", 4)))
+    net.add("Gemm", y, net.weight(3, 4), transB=1)
+    kit.fold(net.model(), 1)
+    net = kit.Net(2, 4, 3, 2)
+    y = net.add("Reshape", net.bn("x", 4), net.tensor(np.array([0, -1])))
+    net.add("MatMul", y, net.weight(24, 5))
+    kit.fold(net.model(), 1)
+
+
+def test_chains_melt_whole(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 9, 9)
+    y = net.bn(net.bn(net.conv("x", 4, 3), 4), 4)
+    net.bn(net.conv(net.bn(net.bn(net.add("Relu", y), 4), 4), 5, 4), 5)
+    result = kit.fold(net.model(), 5)
+    assert [n.op_type for n in result.model.graph.node] == ["Conv", "Relu", "Conv"]
+
+
+def test_two_batchnorms_after_a_sum_become_one(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    y = net.add("Add", net.conv("x", 4, 3), net.conv("x", 4, 3))
+    net.add("Relu", net.bn(net.bn(y, 4), 4))
+    kit.fold(net.model(), 1, "its input comes from 'n2' (Add); its output goes to")
+
+
+def test_after_a_concatenation_it_can_become_a_product_and_a_sum(kit: SimpleNamespace) -> None:
+    net = kit.Net("N", 3, 5, 5)
+    y = net.add("Concat", net.conv("x", 4, 3), net.conv("x", 2, 3), axis=1)
+    net.add("Relu", net.bn(net.bn(y, 6), 6))
+    result = kit.fold(
+        net.model(), 1, "(Concat); its output goes to 'n5' (Relu); made a product and a sum", scale_shift=True
+    )
+    assert result.scaled == 1
+    assert [n.op_type for n in result.model.graph.node] == ["Conv", "Conv", "Concat", "Mul", "Add", "Relu"]
+
+
+def test_another_consumer_keeps_it(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    y = net.conv("x", 4, 3)
+    net.add("Add", net.bn(y, 4), y)
+    kit.fold(net.model(), 0, "the output of 'n0' (Conv) also goes to 'n2' (Add)")
+    kit.fold(net.model("v1_0", y), 0, "the output of 'n0' (Conv)")
+
+
+def test_a_layers_output_that_leaves_the_file_keeps_it(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    y = net.conv("x", 4, 3)
+    kit.fold(net.model(net.bn(y, 4), y), 0, "is an output of the file")
+
+
+def test_a_weight_shared_by_two_nodes_is_no_obstacle(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    shared = net.weight(4, 3, 3, 3)
+    first, second, third = (net.add("Conv", "x", shared) for _ in range(3))
+    net.add("Concat", net.bn(first, 4), net.bn(second, 4), third, axis=1)
+    result = kit.fold(net.model(), 2)
+    weights = {n.input[1] for n in result.model.graph.node if n.op_type == "Conv"}
+    assert len(weights) == 3 and shared in weights
+
+
+def test_the_same_layer_called_twice_keeps_one_weight(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    shared, bias = net.weight(4, 3, 3, 3), net.weight(4)
+    calls = [net.add("Conv", "x", shared, bias) for _ in range(2)]
+    constants = [net.tensor(np.abs(net.rng.normal(1, 0.2, 4))) for _ in range(4)]
+    net.add("Concat", *(net.add("BatchNormalization", c, *constants) for c in calls), axis=1)
+    result = kit.fold(net.model(), 2)
+    assert len({n.input[1] for n in result.model.graph.node if n.op_type == "Conv"}) == 1
+
+
+def test_old_files_list_their_weights_among_the_inputs(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    net.bn(net.conv("x", 4, 3, bias=False), 4, spatial=1)
+    result = kit.fold(net.model(opset=8, ir=3), 1)
+    assert {i.name for i in result.model.graph.input} == {"x", *(t.name for t in result.model.graph.initializer)}
+
+
+def test_a_weight_that_the_caller_may_replace_is_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    net.bn(net.conv("x", 4, 3), 4)
+    model = net.model()
+    weight = model.graph.initializer[1]
+    assert list(weight.dims) == [4, 3, 3, 3]
+    model.graph.input.append(helper.make_tensor_value_info(weight.name, TensorProto.FLOAT, weight.dims))
+    kit.fold(model, 0, "can be replaced by whoever runs the file")
+
+
+def test_a_weight_that_is_computed_is_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    net.bn(net.add("Conv", "x", net.add("Abs", net.weight(4, 3, 3, 3))), 4)
+    kit.fold(net.model(), 0, "the weight of 'n1' (Conv) is no constant")
+
+
+def test_constant_nodes_are_constants_too(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    tensor = numpy_helper.from_array(net.rng.normal(size=(4, 3, 2, 2)).astype(np.float32))
+    net.bn(net.add("Conv", "x", net.add("Identity", net.add("Constant", value=tensor))), 4)
+    result = kit.fold(net.model(), 1)
+    assert [n.op_type for n in result.model.graph.node] == ["Conv"]
+
+
+def test_training_mode_and_odd_statistics_are_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    y = net.conv("x", 4, 3)
+    constants = [net.tensor(np.full(4, v)) for v in (1.0, 0.0, 0.0, -2.0)]
+    net.add("BatchNormalization", y, *constants)
+    plan = make_plan(View(net.model())).plan
+    assert plan.folded == 0 and "no finite scale and shift" in plan.kept[0].reason
+    net = kit.Net(2, 3, 5, 5)
+    net.bn(net.conv("x", 4, 3), 4, outputs=3, training_mode=1)
+    plan = make_plan(View(net.model(net.nodes[-1].output[0]))).plan
+    assert plan.folded == 0 and "training mode" in plan.kept[0].reason
+
+
+def test_weights_that_would_overflow_are_kept(kit: SimpleNamespace) -> None:
+    net = kit.Net(1, 2, 3, 3, dtype=np.float16)
+    constants = [net.tensor(np.full(2, v)) for v in (60000.0, 0.0, 0.0, 0.0)]
+    net.add("BatchNormalization", net.conv("x", 2, 2), *constants, epsilon=1e-3)
+    plan = make_plan(View(net.model())).plan
+    assert plan.folded == 0 and "would overflow in float16" in plan.kept[0].reason
+
+
+def test_half_precision_is_folded_in_float64(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 6, 6, dtype=np.float16)
+    net.bn(net.conv("x", 4, 3), 4)
+    result = kit.fold(net.model(), 1)
+    assert {t.data_type for t in result.model.graph.initializer} == {TensorProto.FLOAT16}
+
+
+def test_a_batchnorm_in_a_branch_is_kept(kit: SimpleNamespace) -> None:
+    inner = kit.Net(2, 3, 5, 5, prefix="inner")
+    inner.bn(inner.conv("x", 4, 3), 4)
+    graph = inner.model().graph
+    branch = helper.make_graph(graph.node, "then", [], graph.output, graph.initializer)
+    net = kit.Net(2, 3, 5, 5)
+    true = net.tensor(np.array(True))
+    net.bn(net.conv(net.add("If", true, then_branch=branch, else_branch=branch), 5, 4), 5)
+    kit.fold(net.model(), 1, "it stands in a graph inside 'n0' (If)", "it stands in a graph inside")
+
+
+def test_nothing_is_claimed_that_cannot_be_computed(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 3, 5, 5)
+    y = net.bn(net.conv("x", 4, 3), 4)
+    net.nodes.append(helper.make_node("FusedThing", [y], ["z"], domain="com.example"))
+    with pytest.raises(FoldError, match="cannot be computed without a runtime: .*FusedThing"):
+        fold_graph(net.model("v1_0", domain="com.example"))
+
+
+def test_an_endless_loop_is_not_waited_for(kit: SimpleNamespace) -> None:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["c2"]), helper.make_node("Identity", ["v"], ["v2"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("c2", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v2", TensorProto.FLOAT, None),
+        ],
+    )
+    net = kit.Net(2, 3, 5, 5)
+    y = net.bn(net.conv("x", 4, 3), 4)
+    net.add("Loop", net.tensor(np.array(2**62)), net.tensor(np.array(True)), y, body=body)
+    with pytest.raises(FoldError, match="it holds a Loop, whose end cannot be foreseen"):
+        fold_graph(net.model())
+
+
+def test_memory_is_bounded(kit: SimpleNamespace) -> None:
+    net = kit.Net(1, 1, 2, 2)
+    y = net.bn(net.conv("x", 1, 1, (1, 1)), 1)
+    net.add("Expand", y, net.tensor(np.array([2**18, 2**18, 2, 2])))
+    with pytest.raises(FoldError, match="'Expand' needs more than 8 GiB of memory"):
+        fold_graph(net.model())
+
+
+def test_a_proof_finds_a_wrong_fold(kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgexfer.fold.onnxfile import algebra
+
+    right = algebra.after
+
+    def off(weight: np.ndarray, bias: np.ndarray, bn: algebra.Affine, channel: int) -> tuple[np.ndarray, np.ndarray]:
+        weight, bias = right(weight, bias, bn, channel)
+        return weight * 1.01, bias
+
+    net = kit.Net(2, 3, 6, 6)
+    net.bn(net.conv("x", 4, 3), 4)
+    monkeypatch.setattr(algebra, "after", off)
+    with pytest.raises(FoldError, match=r"folding changed the file: relative error .*allowed 1e-10"):
+        fold_graph(net.model())
+
+
+def test_open_sizes_are_found_or_asked_for(kit: SimpleNamespace) -> None:
+    net = kit.Net("N", 3, "H", "W")
+    y = net.add("Flatten", net.bn(net.conv("x", 2, 3, (1, 1)), 2))
+    net.add("MatMul", y, net.weight(2 * 12 * 10, 3))
+    model: onnx.ModelProto = net.model()
+    with pytest.raises(FoldError, match="no example input runs in float64"):
+        fold_graph(model)
+    assert fold_graph(model, input_shape=(1, 3, 12, 10)).plan.folded == 1
+    with pytest.raises(
+        FoldError, match=r"--input-shape is \[1, 4, 12, 10\], but the input 'x' is \['N', 3, 'H', 'W'\]"
+    ):
+        fold_graph(model, input_shape=(1, 4, 12, 10))
+    with pytest.raises(FoldError, match="give a smaller --input-shape"):
+        fold_graph(model, input_shape=(1, 3, 12000, 10000))
