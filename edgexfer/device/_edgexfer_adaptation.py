@@ -1,24 +1,35 @@
 """Learns a head from labelled pictures: what ``adapt.py`` does.
 
-The network runs once over each picture. Its embeddings are kept in a file beside the head, by the picture's content,
-so that more pictures, or another strength of the shrinkage, cost only what is new.
+The network runs once over each picture. Its embeddings stay on the card (``_edgexfer_embeddings``), so that more
+pictures, another penalty or another class cost only what is new.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
+import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import _edgexfer_classify as classify
+import _edgexfer_collect as collecting
 import _edgexfer_files as files
+import _edgexfer_groups as groups
 import _edgexfer_head as heads
-import _edgexfer_picture as picture
+import _edgexfer_model as model
 import _edgexfer_regression as regression
+import _edgexfer_split as splitting
 import numpy as np
+from _edgexfer_embeddings import Store
 from _edgexfer_environment import HERE, DeviceError, say
+from _edgexfer_progress import Progress
+from _edgexfer_runtime import usable_cores
 
+Array = np.ndarray[Any, Any]
 HELD_OUT = 0.2
+CACHE = "edgexfer-cache"
 
 
 @dataclass(frozen=True)
@@ -28,171 +39,216 @@ class Request:
     data: str
     out: str
     model: Optional[str] = None
-    extend: bool = False
-    l2: float = 0.01
+    extend: Optional[str] = None  # a head, or "" for the model's own classes
+    l2: Optional[float] = None  # None: by cross-validation
+    solver: str = "full"
+    iterations: int = 500
+    batch: int = 64
+    group_by: Optional[str] = None
+    cache: Optional[str] = None
+    refit: bool = False
     seed: int = 0
     threads: Optional[int] = None
     force: bool = False
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Embeddings ``(N, D)`` with their labels ``(N,)`` into ``classes``."""
+class Table:
+    """Everything there is to learn from.
 
-    embeddings: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any]
+    Attributes:
+        classes: Names.
+        rows: Which record of the store each picture is, ``(N,)``.
+        labels: Positions in ``classes``, ``(N,)``.
+        groups: ``(N,)``.
+        held: Held out, bool ``(N,)``.
+    """
+
     classes: Tuple[str, ...]
+    rows: Array
+    labels: Array
+    groups: Array
+    held: Array
 
 
 def adapt(request: Request) -> Dict[str, Any]:
     """Learns a head and writes it.
 
     Returns:
-        ``{head, accuracy, images, held_out, classes, skipped}``; the accuracy is that of the head as it is written,
-        on the pictures it was not learned on, ``None`` where no class had a picture to spare.
+        ``{head, accuracy, accuracy_low, accuracy_high, images, held_out, classes, per_class, skipped, l2, solver,
+        seconds}``; the accuracy is on the pictures that were not learned from, ``None`` where no class had one to
+        spare.
 
     Raises:
         DeviceError: The folder, the model or the target cannot be used.
     """
+    begun = time.perf_counter()
     files.check_target(request.out, request.force)
-    labelled = find_labelled(request.data)
-    path = classify.choose_model(request.model, HERE)
+    labelled = collecting.find_labelled(request.data)
+    old = heads.read(request.extend) if request.extend else None
+    if old is None and request.extend is None and len(labelled) < 2:
+        raise DeviceError(
+            f"only one class, {next(iter(labelled))!r}; add a folder of pictures of something else, or pass --extend"
+        )
+    path = classify.choose_model(request.model, HERE, old)
     sha256 = files.sha256_file(path)
-    opened = classify.open_proven(path, request.threads)
-    cache = Cache.read(f"{os.path.splitext(request.out)[0]}.embeddings.npz", sha256)
-    examples, skipped = _embedded(opened, labelled, cache)
-    cache.write()
-    if request.extend:
-        examples = _extended(examples, opened)
-    _check_classes(examples)
-    learn, score = regression.split(examples.labels, HELD_OUT, request.seed)
-    x, y, count = examples.embeddings, examples.labels, len(examples.classes)
-    weight, bias = regression.fit(x[learn], y[learn], count, request.l2)
-    head = heads.Head(weight.astype(np.float32), bias.astype(np.float32), examples.classes, sha256)
+    if old is not None:
+        heads.check_belongs(old, str(request.extend), path, sha256)
+    workers = usable_cores() if request.threads is None else request.threads
+    opened = classify.open_proven(path, 1)
+    golden = _golden(opened)
+    made_by = f"{opened.runtime.name} {opened.runtime.version} on {platform.machine()}"
+    folder = request.cache or os.path.join(os.path.dirname(os.path.abspath(request.out)), CACHE)
+    store = Store(folder, sha256, golden.shape[1], made_by)
+    try:
+        found, skipped = collecting.collect(opened, store, request.data, labelled, workers)
+        own = collecting.collect_samples(opened, store) if request.extend == "" else []
+        classes = _classes(opened, old, request.extend, labelled)
+        side = min(opened.artifact.input_size)
+        del opened  # its memory is needed now
+        table = _tabled(store, classes, own + found, len(own), old, side, request)
+        embedded = time.perf_counter()
+        done = _learn(request, store, table, sha256, golden)
+    finally:
+        store.close()
+    seconds = {"pictures": round(embedded - begun, 3), "head": round(time.perf_counter() - embedded, 3)}
+    return {**done, "skipped": skipped, "seconds": seconds}
+
+
+def _learn(request: Request, store: Store, table: Table, sha256: str, golden: Array) -> Dict[str, Any]:
+    embeddings = store.table()["embedding"]
+    learn = np.flatnonzero(~table.held)
+    l2 = request.l2
+    if l2 is None:
+        progress = Progress("fits to choose the penalty")
+        l2, _ = splitting.choose_l2(
+            embeddings, table.rows[learn], table.labels[learn], table.groups[learn], len(table.classes), request.seed,
+            lambda done, total: progress(done, f"{total} at most"),
+        )  # fmt: skip
+        progress.end()
+    weight, bias = _fit(request, embeddings, table, learn, l2)
+    scored = _score(embeddings, table, weight, bias)
+    if request.refit and table.held.any():
+        weight, bias = _fit(request, embeddings, table, np.arange(len(table.labels)), l2)
+    digests = store.table()["digest"][table.rows]
+    examples = heads.Examples(digests, table.labels, table.groups, table.held)
+    head = heads.Head(weight.astype(np.float32), bias.astype(np.float32), table.classes, sha256, examples)
+    head = heads.Head(head.weight, head.bias, head.classes, sha256, examples, head.logits(golden))
     heads.write(request.out, head)
-    right = np.argmax(head.logits(x[score]), axis=1) == y[score]
     return {
         "head": request.out,
-        "accuracy": float(right.mean()) if len(score) else None,
-        "images": len(y),
-        "held_out": len(score),
-        "classes": list(examples.classes),
-        "skipped": skipped,
+        **scored,
+        "images": len(table.labels),
+        "classes": list(table.classes),
+        "l2": l2,
+        "solver": request.solver,
     }
 
 
-def find_labelled(folder: str) -> Dict[str, List[str]]:
-    """Picture files by class: each folder in ``folder`` is a class.
-
-    Raises:
-        DeviceError: There is no such folder, or fewer than one class in it.
-    """
-    if not os.path.isdir(folder):
-        raise DeviceError(f"there is no folder {folder!r}; --data names a folder with one folder of pictures a class")
-    names = sorted((e.name for e in os.scandir(folder) if e.is_dir() and e.name[:1] != "."), key=files.natural)
-    if not names:
-        raise DeviceError(f"{folder!r} holds no class folders; sort the pictures into one folder a class")
-    return {name: picture.find([os.path.join(folder, name)]) for name in names}
-
-
-class Cache:
-    """Embeddings by the SHA-256 of their picture's file, for one model.
-
-    Attributes:
-        path: Its file.
-        sha256: The model.
-        found: Embeddings ``(D,)``.
-    """
-
-    def __init__(self, path: str, sha256: str, found: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        self.path, self.sha256, self.found = path, sha256, dict(found)
-
-    @classmethod
-    def read(cls, path: str, sha256: str) -> "Cache":
-        """What an earlier call kept; empty where there is none, or one of another model."""
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                if str(kept["artifact_sha256"]) == sha256:
-                    return cls(path, sha256, dict(zip(kept["pictures"].tolist(), kept["embeddings"])))
-        except Exception:  # a damaged cache is no cache
-            return cls(path, sha256, {})
-        return cls(path, sha256, {})
-
-    def write(self) -> None:
-        """Keeps everything for the next call.
-
-        Raises:
-            DeviceError: It cannot be written.
-        """
-        if not self.found:
-            return
-        with files.whole_file(self.path) as part, open(part, "wb") as stream:
-            np.savez(
-                stream,
-                artifact_sha256=np.array(self.sha256),
-                pictures=np.array(list(self.found)),
-                embeddings=np.stack(list(self.found.values())),
-            )
+def _fit(request: Request, embeddings: Array, table: Table, learn: Array, l2: float) -> regression.Layer:
+    progress = Progress("iterations")
+    told = functools.partial(_tell, progress)
+    count = len(table.classes)
+    if request.solver == "minibatch":
+        weight = regression.fit_minibatch(
+            embeddings, table.labels[learn], count, l2, index=table.rows[learn], iterations=request.iterations,
+            batch=request.batch, seed=request.seed, progress=told,
+        )  # fmt: skip
+    else:
+        weight = regression.fit(embeddings, table.labels[learn], count, l2, index=table.rows[learn], progress=told)
+    progress.end()
+    return weight
 
 
-def _embedded(opened: classify.Model, labelled: Mapping[str, List[str]], cache: Cache) -> Tuple[Examples, List[str]]:
-    rows, labels, skipped = [], [], []
-    total, done = sum(map(len, labelled.values())), 0
-    for label, paths in enumerate(labelled.values()):
-        for path in paths:
-            done += 1
-            try:
-                rows.append(_embedding(opened, path, cache))
-                labels.append(label)
-            except DeviceError as error:
-                say(f"left out: {error}")
-                skipped.append(path)
-            if done % 100 == 0:
-                say(f"{done} of {total} pictures")
-    if not rows:
-        raise DeviceError("not one of the pictures can be read; see the lines above")
-    return Examples(np.stack(rows), np.array(labels, np.int64), tuple(labelled)), skipped
+def _tell(progress: Progress, iteration: int, loss: float) -> None:
+    progress(iteration, f"loss {loss:.4f}")
 
 
-def _embedding(opened: classify.Model, path: str, cache: Cache) -> np.ndarray[Any, Any]:
-    try:
-        key = files.sha256_file(path)
-    except OSError as error:
-        raise DeviceError(f"{path!r} cannot be read: {error.strerror}") from error
-    if key not in cache.found:
-        pixels = picture.read(path, opened.artifact.preprocessing)
-        cache.found[key] = opened.embeddings(pixels[np.newaxis])[0]
-    return cache.found[key]
+def _score(embeddings: Array, table: Table, weight: Array, bias: Array) -> Dict[str, Any]:
+    """Accuracy on what was held out, with its 95% interval, and by class."""
+    held = np.flatnonzero(table.held)
+    right = np.zeros(len(held), bool)
+    for start in range(0, len(held), regression.BLOCK):
+        part = held[start : start + regression.BLOCK]
+        logits = embeddings[table.rows[part]] @ weight.astype(np.float32) + bias.astype(np.float32)
+        right[start : start + len(part)] = np.argmax(logits, axis=1) == table.labels[part]
+    low, high = splitting.wilson(int(right.sum()), len(held))
+    labels = table.labels[held]
+    return {
+        "accuracy": float(right.mean()) if len(held) else None,
+        "accuracy_low": low if len(held) else None,
+        "accuracy_high": high if len(held) else None,
+        "held_out": len(held),
+        "per_class": {
+            name: {"right": int(right[labels == k].sum()), "held_out": int((labels == k).sum())}
+            for k, name in enumerate(table.classes)
+        },
+    }
 
 
-def _extended(examples: Examples, opened: classify.Model) -> Examples:
-    """Adds the model's own classes, from the labelled samples of its bundle."""
-    bundle = files.bundle_of(opened.path)
-    if bundle is None or bundle.samples is None:
-        raise DeviceError(
-            f"--extend keeps the model's own classes with the labelled samples of its bundle; {opened.path!r} lies in"
-            " no bundle with samples: make one with edgexfer bundle"
-        )
-    try:
-        samples = np.load(bundle.samples[0], mmap_mode="r", allow_pickle=False)
-        labels = np.load(bundle.samples[1], allow_pickle=False).astype(np.int64)
-        own = np.array(opened.artifact.classes)[labels]
-    except (OSError, ValueError, IndexError) as error:
-        raise DeviceError(f"the bundle's labelled samples are damaged ({error}); copy the bundle again") from error
-    classes = tuple(dict.fromkeys([*opened.artifact.classes, *examples.classes]))
+def _golden(opened: classify.Model) -> Array:
+    """Embeddings ``(4, D)`` of the model's golden pictures."""
+    seed = int((opened.artifact.golden or {}).get("seed", 0))
+    pixels = model.golden_pixels(seed, opened.artifact.input_size)
+    return np.concatenate([opened.embeddings(pixels[i : i + 1]) for i in range(len(pixels))])
+
+
+def _classes(
+    opened: classify.Model, old: Optional[heads.Head], extend: Optional[str], labelled: Dict[str, List[str]]
+) -> Tuple[str, ...]:
+    first: Sequence[str] = old.classes if old is not None else opened.artifact.classes if extend == "" else ()
+    return tuple(dict.fromkeys([*first, *labelled]))
+
+
+def _tabled(
+    store: Store,
+    classes: Tuple[str, ...],
+    found: Sequence[collecting.Labelled],
+    own: int,
+    old: Optional[heads.Head],
+    side: int,
+    request: Request,
+) -> Table:
+    """Puts pictures and what an older head was learned on together; what was held out stays held out."""
     number = {name: i for i, name in enumerate(classes)}
-    added = np.array([number[str(name)] for name in own], np.int64)
-    new = np.array([number[examples.classes[label]] for label in examples.labels], np.int64)
-    embeddings = np.concatenate([opened.embeddings(samples), examples.embeddings])
-    return Examples(embeddings, np.concatenate([added, new]), classes)
+    before = _remembered(store, old, {one.digest for one in found}, str(request.extend))
+    digests = [*before, *(one.digest for one in found)]
+    labels = [before[d][0] for d in before] + [number[one.label] for one in found]
+    ties: List[object] = [("before", before[d][1]) for d in before]
+    ties += [None] * own + list(groups.rule_ties(request.group_by, [one.name for one in found[own:]]))
+    rows = np.array([store.row_of(digest) for digest in digests], np.int64)
+    grouped = groups.group(digests, store.table()["thumb"][rows], side, ties)
+    label = np.array(labels, np.int64)
+    held = np.zeros(len(rows), bool)
+    held[: len(before)] = [before[d][2] for d in before]
+    learned = grouped[: len(before)][~held[: len(before)]]
+    held = np.isin(grouped, grouped[held]) & ~np.isin(grouped, learned)
+    new = np.flatnonzero(~np.isin(grouped, grouped[: len(before)]))
+    held[new] = splitting.holdout(label[new], grouped[new], HELD_OUT, request.seed)
+    alone = [c for c, k in number.items() if not (held & (label == k)).any()]
+    if alone:
+        say(f"note: nothing could be held out of {', '.join(alone)}: one picture, or all of one group")
+    return Table(classes, rows, label, grouped, held)
 
 
-def _check_classes(examples: Examples) -> None:
-    counts = np.bincount(examples.labels, minlength=len(examples.classes))
-    empty = [name for name, count in zip(examples.classes, counts) if not count]
-    if empty:
-        raise DeviceError(f"not one readable picture of {', '.join(empty)}; add some, or remove the folder")
-    if len(examples.classes) < 2:
+def _remembered(
+    store: Store, old: Optional[heads.Head], again: "set[bytes]", name: str
+) -> Dict[bytes, Tuple[int, int, bool]]:
+    """Label, group and whether held out of what an older head was learned on, but for pictures that are given again."""
+    if old is None:
+        return {}
+    if old.examples is None:
         raise DeviceError(
-            f"only one class, {examples.classes[0]!r}; add a folder of pictures of something else, or pass --extend"
+            f"the head {name!r} does not say what it was learned on, so nothing can be added to it; learn all classes"
+            " again with --data"
         )
+    kept = old.examples
+    every = zip(map(bytes, kept.digests), kept.labels.tolist(), kept.groups.tolist(), kept.held.tolist())
+    found = {digest: (label, group, held) for digest, label, group, held in every if digest not in again}
+    lost = sum(digest not in store for digest in found)
+    if lost:
+        raise DeviceError(
+            f"{lost} of the {len(kept.digests)} embeddings that {name!r} was learned on are not in {store.path!r}; name"
+            " their folder with --cache, or give those pictures again in --data"
+        )
+    return found

@@ -4,8 +4,11 @@
     python3 adapt.py --data photos/ --out head.npz
     python3 predict.py --head head.npz photo.jpg
 
-The network stays as it is; a new last layer is learned on its embeddings. A fifth of the pictures is held out and
-tells the accuracy. With --extend the model keeps its own classes too, learned from the bundle's labelled samples.
+The network stays as it is; a new last layer is learned on its embeddings, which are computed once and kept in the
+folder edgexfer-cache beside the head: stopped at any moment, the same command goes on where it was. A fifth of the
+pictures is held out and tells the accuracy; pictures that look alike stay on one side, and with --group-by so do
+those with the same part in their names. --extend alone keeps the model's own classes, learned from the bundle's
+labelled samples; --extend head.npz keeps those of a head, without their pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -29,10 +32,18 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, metavar="FOLDER", help="one folder of pictures a class")
     parser.add_argument("--out", required=True, metavar="head.npz", help="the file to write")
     parser.add_argument("--model", metavar="MODEL.onnx", help="default: the float32 model of this bundle")
-    parser.add_argument("--extend", action="store_true", help="keep the model's own classes")
-    parser.add_argument("--l2", type=_positive, default=0.01, metavar="X", help="shrinkage; default: 0.01")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the held-out fifth; default: 0")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: every core")
+    parser.add_argument(
+        "--extend", nargs="?", const="", metavar="head.npz", help="keep a head's, or the model's, classes"
+    )
+    parser.add_argument("--l2", type=_penalty, default="auto", metavar="X", help="penalty, or auto (default): measured")
+    parser.add_argument("--solver", choices=("full", "minibatch"), default="full", help="default: full")
+    parser.add_argument("--iterations", type=_count, default=500, metavar="N", help="of minibatch; default: 500")
+    parser.add_argument("--batch", type=_count, default=64, metavar="N", help="of minibatch; default: 64")
+    parser.add_argument("--group-by", metavar="REGEX", help="names with the same match stay on one side")
+    parser.add_argument("--cache", metavar="FOLDER", help="default: edgexfer-cache beside the head")
+    parser.add_argument("--refit", action="store_true", help="once the accuracy is known, learn from all pictures")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is held out; default: 0")
+    parser.add_argument("--threads", type=_count, metavar="N", help="default: every core")
     parser.add_argument("--force", action="store_true", help="replace the file")
     return parser.parse_args(words)
 
@@ -44,24 +55,50 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     import _edgexfer_adaptation as adaptation
 
     done = adaptation.adapt(
-        adaptation.Request(args.data, args.out, args.model, args.extend, args.l2, args.seed, args.threads, args.force)
+        adaptation.Request(
+            data=args.data,
+            out=args.out,
+            model=args.model,
+            extend=args.extend,
+            l2=None if args.l2 == "auto" else args.l2,
+            solver=args.solver,
+            iterations=args.iterations,
+            batch=args.batch,
+            group_by=args.group_by,
+            cache=args.cache,
+            refit=args.refit,
+            seed=args.seed,
+            threads=args.threads,
+            force=args.force,
+        )
     )
     accuracy = "no class had a picture to hold out"
     if done["accuracy"] is not None:
-        accuracy = f"accuracy {done['accuracy']:.1%} on {done['held_out']} held-out pictures"
+        span = f"95% interval {done['accuracy_low']:.1%} to {done['accuracy_high']:.1%}"
+        accuracy = f"accuracy {done['accuracy']:.1%} on {done['held_out']} held-out pictures ({span})"
     environment.say(f"{done['images']} pictures, {len(done['classes'])} classes: {accuracy}")
+    took = done["seconds"]
+    environment.say(f"{took['pictures']:.1f} s for the embeddings, {took['head']:.1f} s for the head")
     sys.stdout.write(json.dumps(done, ensure_ascii=False, sort_keys=True) + "\n")
     return 0
 
 
-def _positive(text: str) -> float:
+def _penalty(text: str) -> Union[float, str]:
+    if text == "auto":
+        return text
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, nor auto")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
 
 
 if __name__ == "__main__":

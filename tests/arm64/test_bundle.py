@@ -181,6 +181,58 @@ def test_predict_says_what_it_says_on_this_machine(
     assert without_fractions(there.stdout) == without_fractions(here.stdout)
 
 
+@pytest.fixture(scope="module")
+def photos(copied: Path) -> Path:
+    """Two classes of eight pictures each, which differ in brightness alone."""
+    folder = copied.parent / "photos"
+    for i, pixels in enumerate(np.load(copied / "samples.npy")[:16]):
+        path = folder / ("dark" if i % 2 else "light") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels // 4 + (0 if i % 2 else 190)).save(path)
+    return folder
+
+
+ADAPT = ("adapt.py", "--data", "PHOTOS", "--l2", "0.01", "--threads", "2", "--cache", "CACHE", "--out", "HEAD")
+
+
+@pytest.mark.parametrize("core", arm64_emulator.CORES)
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_head_learned_there_is_the_one_learned_here(
+    board: arm64_root.System,
+    copied: Path,
+    photos: Path,
+    models: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    core: str,
+    precision: str,
+) -> None:
+    name = next(name for name, model in models.items() if model["precision"] == precision)
+    words = (*ADAPT, "--model", f"models/{name}")
+    at = {"PHOTOS": str(photos), "CACHE": str(tmp_path / "cache"), "HEAD": str(tmp_path / "head.npz")}
+    here = subprocess.run(
+        [sys.executable, *(at.get(w, w) for w in words)],
+        cwd=copied, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert here.returncode == 0, here.stderr
+    at = {"PHOTOS": "/home/pi/photos", "CACHE": "/tmp/cache", "HEAD": "/results/there.npz"}
+    there = arm64_emulator.run(
+        board.root,
+        ["python3", *(at.get(w, w) for w in words)],
+        core=core,
+        folder=INSIDE,
+        mounts={board.site_inside: board.site, INSIDE: copied, "/home/pi/photos": photos, "/results": tmp_path},
+        writable=("/results",),
+    )
+    assert there.returncode == 0, there.stderr
+    ours, theirs = json.loads(here.stdout), json.loads(there.stdout)
+    assert theirs["accuracy"] == ours["accuracy"] == 1.0
+    assert theirs["per_class"] == ours["per_class"]
+    with np.load(tmp_path / "head.npz") as ours, np.load(tmp_path / "there.npz") as theirs:
+        np.testing.assert_array_equal(theirs["example_held"], ours["example_held"])
+        if precision == "float32":
+            np.testing.assert_allclose(theirs["golden_logits"], ours["golden_logits"], atol=1e-3, rtol=1e-3)
+
+
 def without_fractions(text: str) -> str:
     """The text with probabilities and times, which may differ in their last digits, blotted out."""
     return re.sub(r"\d+\.\d+(e-?\d+)?", "#", text)
