@@ -112,6 +112,15 @@ def training_options(function: F) -> F:
             click.option("--label-smoothing", type=float, help="Share of a label spread over all classes."),
             click.option("--patience", type=click.IntRange(1), help="Epochs without a better one before it stops."),
             click.option("--augment", type=click.Choice(["none", "light", "strong"]), help="How pictures are varied."),
+            click.option("--mixup", type=float, help="Share of the training pictures that are mixed with another one."),
+            click.option("--ema", type=float, help="Decay of a running average of the weights to keep, such as 0.999."),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "float32", "bfloat16"]),
+                default="auto",
+                show_default=True,
+                help="Of the arithmetic; auto measures which is faster where the training is long.",
+            ),
             click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Loader processes."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
             click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out."),
@@ -131,7 +140,7 @@ def training_options(function: F) -> F:
 
 RECIPE_KEYS = (
     "image_size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup_epochs", "label_smoothing",
-    "patience", "augment", "workers", "device", "seed",
+    "patience", "augment", "mixup", "ema", "precision", "workers", "device", "seed",
 )  # fmt: skip
 
 

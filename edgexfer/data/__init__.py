@@ -3,7 +3,7 @@
 from edgexfer.data.assign import check_fractions
 from edgexfer.data.augment import AUGMENTS
 from edgexfer.data.decode import SUFFIXES, UnusableImageError, read_picture
-from edgexfer.data.loader import Batch, Loader
+from edgexfer.data.loader import Batch, Loader, Views
 from edgexfer.data.names import natural_key
 from edgexfer.data.prepare import prepare_image, upright_rgb
 from edgexfer.data.sources import load_labelled, load_splits, map_labels
@@ -19,6 +19,7 @@ __all__ = [
     "Splits",
     "UnusableImageError",
     "View",
+    "Views",
     "build_store",
     "check_fractions",
     "eval_pixels",

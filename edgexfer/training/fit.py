@@ -14,8 +14,9 @@ from torch import nn
 
 from edgexfer.errors import TrainingError
 from edgexfer.runs import METRICS_FILE, write_lines
+from edgexfer.training.average import WeightAverage
 from edgexfer.training.checkpoint import Checkpoint, State, copy_state, load_checkpoint, save_checkpoint
-from edgexfer.training.compute import seed_epoch
+from edgexfer.training.compute import Compute, seed_epoch
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import (
     LayerPlan,
@@ -80,6 +81,7 @@ def fit(
     listener: Listener,
     layers: LayerPlan | None = None,
     companion: nn.Module | None = None,
+    compute: Compute | None = None,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -95,11 +97,14 @@ def fit(
         listener: Hears how it goes.
         layers: Which layers learn when, and how fast; all alike if ``None``.
         companion: Trains along with the student, by the same optimiser, and is dropped at the end.
+        compute: Arithmetic and memory format; plain float32 if ``None``.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
     """
-    layers = layers or LayerPlan()
+    layers, compute = layers or LayerPlan(), compute or Compute()
+    compute.network(student)
+    average = WeightAverage(student, settings.ema) if settings.ema > 0 else None
     optimizer = build_optimizer(student, settings.optimizer, settings.lr, settings.weight_decay, layers)
     if companion is not None:
         for group in parameter_groups(companion, settings.weight_decay):
@@ -112,27 +117,37 @@ def fit(
         optimizer.load_state_dict(state.optimizer)
         if companion is not None:
             companion.load_state_dict(state.companion)
+        if average is not None:
+            average.load(state.average)
         listener.say(f"resumed after epoch {state.epochs_done} of {settings.epochs}")
     saved = time.perf_counter()
     while state.epochs_done < settings.epochs and not _out_of_patience(state, settings.patience):
         started = time.perf_counter()
         layers.thaw(student, state.epochs_done)
-        metrics = _train_epoch(student, step, batches, optimizer, settings, state.epochs_done, device, listener)
-        scored = validate(student)
+        metrics = _train_epoch(
+            student, step, batches, optimizer, settings, state.epochs_done, device, listener, compute, average
+        )
+        kept = student if average is None else average.net
+        scored = validate(kept)
         metrics |= {"val_top1": scored.top1, "val_loss": scored.loss}
-        state = _advanced(state, student, metrics, time.perf_counter() - started)
+        state = _advanced(state, kept, metrics, time.perf_counter() - started)
         write_lines(folder / METRICS_FILE, state.metrics)
         if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(resume_folder, _whole(state, student, optimizer, companion))
+            save_checkpoint(resume_folder, _whole(state, student, optimizer, companion, average))
             saved = time.perf_counter()
         listener.epoch(metrics)
     if state.epochs_done < settings.epochs:
         listener.say(f"stopped early: no better epoch than {state.best_epoch} in the last {settings.patience}")
-    return FitResult(state.best, copy_state(student.state_dict()), state.best_epoch, state.metrics, state.seconds)
+    last = student if average is None else average.net
+    return FitResult(state.best, copy_state(last.state_dict()), state.best_epoch, state.metrics, state.seconds)
 
 
 def _whole(
-    state: Checkpoint, student: nn.Module, optimizer: torch.optim.Optimizer, companion: nn.Module | None
+    state: Checkpoint,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    companion: nn.Module | None,
+    average: WeightAverage | None,
 ) -> Checkpoint:
     """The state with all that changes in every step."""
     return replace(
@@ -140,6 +155,7 @@ def _whole(
         net=copy_state(student.state_dict()),
         optimizer=optimizer.state_dict(),
         companion={} if companion is None else copy_state(companion.state_dict()),
+        average={} if average is None else copy_state(average.net.state_dict()),
     )
 
 
@@ -173,6 +189,8 @@ def _train_epoch(
     epoch: int,
     device: torch.device,
     listener: Listener,
+    compute: Compute,
+    average: WeightAverage | None,
 ) -> dict[str, Any]:
     """One pass over the training batches; returns the means of what the step reports, weighted by pictures."""
     training_mode(student)
@@ -188,13 +206,16 @@ def _train_epoch(
             waiting += time.perf_counter() - asked
             lr = learning_rate(epoch * len(batches) + index, steps, warmup, settings.lr)
             set_learning_rate(optimizer, lr)
-            here = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+            here = compute.batch(batch, device)
             here["progress"] = torch.tensor((epoch * len(batches) + index) / steps, device=device)
-            parts = step(student, here)
+            with compute.autocast(device):
+                parts = step(student, here)
             _refuse_nan(parts["loss"], epoch, lr)
             optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if average is not None:
+                average.follow(student, epoch * len(batches) + index + 1)
             count = len(batch["labels"])
             images += count
             for name, value in parts.items():

@@ -6,8 +6,6 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,20 @@ import torch
 from torch import nn
 
 from edgexfer import nets
-from edgexfer.data import Loader, PixelStore, Splits, View, build_store
-from edgexfer.errors import TrainingError
+from edgexfer.data import Loader, PixelStore, Splits, View, Views, build_store
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import RESUME_FOLDER, Run
-from edgexfer.training.compute import find_device
+from edgexfer.training.compute import (
+    CANDIDATES,
+    MEASURED_STEPS,
+    WORTH_MEASURING,
+    Compute,
+    fastest,
+    find_device,
+    recall_compute,
+    remember_compute,
+    seconds_a_step,
+)
 from edgexfer.training.fit import Step, fit
 from edgexfer.training.leave import leave_run
 from edgexfer.training.listener import Listener
@@ -45,6 +52,7 @@ class Job:
         stores: Decoded pictures by split name.
         workers: Loader processes.
         device: Where it computes.
+        views: Where views, and not epochs, decide how pictures are varied.
     """
 
     splits: Splits
@@ -55,6 +63,7 @@ class Job:
     stores: Mapping[str, PixelStore]
     workers: int
     device: torch.device
+    views: Views | None = None
 
     def new_student(self) -> nets.Normalized:
         """The network with its first weights, taking pixels from 0 to 1; the same at every call."""
@@ -79,6 +88,8 @@ class Job:
             seed=self.settings.seed,
             mirrors=self.splits.mirrors,
             workers=self.workers,
+            mixup=self.settings.mixup,
+            views=self.views,
         )
 
     def predictions(self, student: nn.Module, split: str) -> Predictions:
@@ -190,7 +201,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     student = job.new_student() if student is None else student
     batches = job.train_batches()
-    estimate = _estimate_seconds(job, student, step, batches)
+    compute = choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
+    estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"
         f" of {len(batches)} steps on {job.device}: about {people_time(estimate)}"
@@ -207,7 +219,9 @@ def train(
         listener=listener,
         layers=layers,
         companion=companion,
+        compute=compute,
     )
+    record = {**record, **compute.to_dict()}
     return leave_run(job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores)
 
 
@@ -218,18 +232,33 @@ def people_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _estimate_seconds(job: Job, student: nn.Module, step: Step, batches: Loader) -> float:
-    """Times two steps on a copy that is thrown away (the first one warms up)."""
-    trial = copy.deepcopy(student).train()
-    batches.set_epoch(0)
-    seconds = 0.0
-    iterator = iter(batches)
-    for _ in range(min(2, len(batches))):
-        started = time.perf_counter()
-        batch = {key: value.to(job.device) for key, value in next(iterator).items()}
-        loss = step(trial, batch)["loss"]
-        if not loss.requires_grad:
-            raise TrainingError("the loss does not depend on any trainable parameter; nothing can be learned")
-        loss.backward()  # type: ignore[no-untyped-call]
-        seconds = time.perf_counter() - started
-    return seconds * len(batches) * job.settings.epochs
+def _estimate_seconds(job: Job, student: nn.Module, step: Step, batches: Loader, compute: Compute) -> float:
+    """Times two steps (the first one warms up)."""
+    return seconds_a_step(student, step, batches, compute, job.device, steps=2) * len(batches) * job.settings.epochs
+
+
+def choose_compute(
+    job: Job, student: nets.Normalized, step: Step, batches: Loader, folder: Path, listener: Listener
+) -> Compute:
+    """How a training computes: as the settings say; where they leave it open, and it is worth it, what is fastest here.
+
+    A choice that was measured is kept in ``folder`` for a resumed training and in the cache for the next one of its
+    kind, so that the same command gives the same weights on the same machine.
+    """
+    if job.settings.precision != "auto":
+        return Compute(job.settings.precision, channels_last=job.settings.precision == "bfloat16")
+    work = 3 * nets.count_operations(student.net, job.preprocessing.input_size)
+    if work * len(job.splits.train) * job.settings.epochs < WORTH_MEASURING or job.device.type == "mps":
+        return Compute()
+    kind = f"{job.model}-{job.preprocessing.input_size}-{batches.batch_size}-{job.device}"
+    kept = recall_compute(folder, kind)
+    if kept is None:
+        seconds = {
+            compute: seconds_a_step(student, step, batches, compute, job.device, steps=MEASURED_STEPS)
+            for compute in CANDIDATES
+        }
+        kept = fastest(seconds)
+        told = ", ".join(f"{compute.name} {taken * 1e3:.0f} ms" for compute, taken in seconds.items())
+        listener.say(f"one step takes: {told}; {kept.name} it is")
+    remember_compute(folder, kind, kept)
+    return kept

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.errors import RecipeError
-from edgexfer.training.compute import DEVICES
+from edgexfer.training.compute import DEVICES, PRECISIONS
 from edgexfer.training.optim import OPTIMIZERS
 
 AUGMENTATIONS = ("none", "light", "strong")
@@ -38,6 +38,9 @@ class Recipe:
         label_smoothing: Share of each hard label that is spread over all classes.
         patience: Epochs without a better validation score until training stops.
         augment: ``none``, ``light`` or ``strong``.
+        mixup: Share of the training pictures that are mixed with another one.
+        ema: Decay of the running average of the weights, which is then what is validated and kept; 0 keeps none.
+        precision: ``float32`` or ``bfloat16``; measured where it is left open and the training is long.
         workers: Loader processes; 0 prepares batches in the training process.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         seed: Of initialisation, order and augmentation.
@@ -53,6 +56,9 @@ class Recipe:
     label_smoothing: float | None = None
     patience: int | None = None
     augment: str | None = None
+    mixup: float | None = None
+    ema: float | None = None
+    precision: str | None = None
     workers: int = 0
     device: str = "auto"
     seed: int = 0
@@ -75,6 +81,12 @@ class Recipe:
             yield f"lr is {self.lr}; it must lie above 0 and below 100"
         if self.label_smoothing is not None and not 0 <= self.label_smoothing < 1:
             yield f"label_smoothing is {self.label_smoothing}; it must lie from 0 to below 1"
+        if self.mixup is not None and not 0 <= self.mixup <= 1:
+            yield f"mixup is {self.mixup}; it is a share of the pictures, from 0 to 1"
+        if self.ema is not None and not 0 <= self.ema < 1:
+            yield f"ema is {self.ema}; it must lie from 0 (off) to below 1, such as 0.999"
+        if self.precision is not None and self.precision not in PRECISIONS:
+            yield f"precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}"
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             yield f"optimizer is {self.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}"
         if self.augment is not None and self.augment not in AUGMENTATIONS:
@@ -98,6 +110,9 @@ class Settings:
     patience: int
     augment: str
     seed: int
+    mixup: float = 0.0
+    ema: float = 0.0
+    precision: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -147,7 +162,8 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "patience": (max(10, epochs // 2), "half of the epochs"),
         "augment": ("light", "safe for any pictures"),
     }
-    chosen: dict[str, Any] = {"seed": recipe.seed}
+    chosen: dict[str, Any] = {"seed": recipe.seed, "mixup": recipe.mixup or 0.0, "ema": recipe.ema or 0.0}
+    chosen["precision"] = recipe.precision or "auto"
     reasons = []
     for name, (value, reason) in defaults.items():
         wish = getattr(recipe, name)

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from edgexfer.errors import TrainingError
 from edgexfer.runs import read_lines
-from edgexfer.training.compute import find_device
+from edgexfer.training.average import WeightAverage
+from edgexfer.training.compute import CANDIDATES, Compute, find_device
 from edgexfer.training.fit import Batch, FitResult, fit
 from edgexfer.training.listener import Silent
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
@@ -157,3 +158,67 @@ def test_an_unknown_device_is_named() -> None:
     assert find_device("cpu") == CPU
     with pytest.raises(TrainingError, match="no device is called 'tpu'; allowed: auto, cpu, cuda, mps"):
         find_device("tpu")
+
+
+def test_an_average_of_the_weights_is_what_is_kept_and_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
+    averaged = replace(settings(), ema=0.9)
+    plain = run_fit(tmp_path / "plain", student())
+    whole = run_fit(tmp_path / "whole", student(), settings=averaged)
+    assert not same(whole.last, plain.last)
+
+    class Killed(Silent):
+        def epoch(self, metrics: object) -> None:
+            if metrics["epoch"] == 3:  # type: ignore[index]
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path / "cut", student(), listener=Killed(), settings=averaged)
+    resumed = run_fit(tmp_path / "cut", student(), settings=averaged)
+    assert same(resumed.last, whole.last) and same(resumed.best, whole.best)
+
+
+def test_the_average_follows_its_formula() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(net, 0.5)
+    expected = float(net.weight.detach())
+    for step_number in range(1, 6):
+        with torch.no_grad():
+            net.weight.fill_(float(step_number))
+        decay = min(0.5, (1 + step_number) / (10 + step_number))
+        expected = decay * expected + (1 - decay) * step_number
+        average.follow(net, step_number)
+    assert float(average.net.weight) == pytest.approx(expected, rel=1e-6)  # type: ignore[arg-type]
+    assert not average.net.training and not any(p.requires_grad for p in average.net.parameters())
+
+
+@pytest.mark.parametrize("compute", CANDIDATES)
+def test_a_companion_trains_along_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Compute
+) -> None:
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
+
+    def companion() -> nn.Linear:
+        torch.manual_seed(3)
+        return nn.Linear(2, 2)
+
+    def with_companion(folder: Path, extra: nn.Linear, listener: Silent) -> FitResult:
+        def joint(net: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"loss": functional.cross_entropy(extra(net(batch["inputs"])).float(), batch["labels"])}
+
+        return run_fit(folder, student(), step=joint, companion=extra, listener=listener, compute=compute)
+
+    class Killed(Silent):
+        def epoch(self, metrics: object) -> None:
+            if metrics["epoch"] == 3:  # type: ignore[index]
+                raise KeyboardInterrupt
+
+    first, second = companion(), companion()
+    whole = with_companion(tmp_path / "whole", first, Silent())
+    assert not torch.equal(first.weight, companion().weight)
+    with pytest.raises(KeyboardInterrupt):
+        with_companion(tmp_path / "cut", companion(), Killed())
+    resumed = with_companion(tmp_path / "cut", second, Silent())
+    assert same(resumed.last, whole.last) and torch.equal(first.weight, second.weight)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgexfer.errors import TrainingError
+from edgexfer.training.compute import (
+    CANDIDATES,
+    Compute,
+    fastest,
+    recall_compute,
+    remember_compute,
+    seconds_a_step,
+)
+
+CPU = torch.device("cpu")
+LAST, HALF = CANDIDATES[1:]
+
+
+def test_only_what_is_clearly_faster_replaces_float32() -> None:
+    assert fastest({Compute(): 1.0, LAST: 0.95, HALF: 2.0}) == Compute()
+    assert fastest({Compute(): 1.0, LAST: 0.8, HALF: 0.85}) == LAST
+    assert fastest({Compute(): 1.0, LAST: 0.8, HALF: 0.4}) == HALF
+
+
+def test_a_measured_choice_is_remembered_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
+    assert recall_compute(tmp_path / "resume", "net") is None
+    remember_compute(tmp_path / "resume", "net", HALF)
+    assert recall_compute(tmp_path / "another run", "net") == HALF
+    assert recall_compute(tmp_path / "another run", "another net") is None
+    (tmp_path / "cache" / "compute.json").write_text("damaged")
+    assert recall_compute(tmp_path / "resume", "net") == HALF  # a resumed training keeps to what it began with
+    assert recall_compute(tmp_path / "another run", "net") is None
+
+
+def batches() -> list[dict[str, torch.Tensor]]:
+    return [{"inputs": torch.rand(4, 3, 8, 8), "labels": torch.tensor([0, 1, 0, 1])}] * 3
+
+
+@pytest.mark.parametrize("compute", CANDIDATES)
+def test_every_way_computes_in_what_it_says(compute: Compute) -> None:
+    seen = []
+
+    def step(net: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        out = net(batch["inputs"])
+        last = batch["inputs"].is_contiguous(memory_format=torch.channels_last)
+        seen.append((out.dtype, last))
+        return {"loss": out.float().square().mean()}
+
+    net = nn.Conv2d(3, 4, 3)
+    before = net.weight.detach().clone()
+    assert seconds_a_step(net, step, batches(), compute, CPU, steps=3) > 0  # type: ignore[arg-type]
+    expected = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
+    assert seen == [(expected, compute.channels_last)] * 3
+    assert torch.equal(net.weight, before) and net.weight.grad is None
+
+
+def test_a_loss_without_parameters_is_named() -> None:
+    with pytest.raises(TrainingError, match="does not depend on any trainable parameter"):
+        seconds_a_step(
+            nn.Flatten(), lambda net, b: {"loss": net(b["inputs"]).sum()}, batches(), Compute(), CPU, steps=1
+        )
