@@ -1,6 +1,17 @@
 """One thread a test process: two of them share the cores, and sums come out in the same order every time."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests derive from their pictures is kept apart from the developer's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEXFER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

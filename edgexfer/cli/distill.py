@@ -90,6 +90,12 @@ def objective_of(options: dict[str, Any]) -> Any:
     show_default=True,
     help="How several teachers speak with one voice; weighted: a geometric mean, weights chosen on validation.",
 )
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    help="Ways in which each picture is shown, to which the teachers' answers are kept; 0 keeps none. Default: as many"
+    " as epochs, where the disk has room.",
+)
 @click.option("--allow-weak-teacher", is_flag=True, help="Go on with a teacher that is no better than guessing.")
 @click.option("--hard-label-baseline", is_flag=True, help="Also train the student without the teacher, to compare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
@@ -104,6 +110,7 @@ def command(
     student: str,
     student_weights: str,
     ensemble: str,
+    views: int | None,
     allow_weak_teacher: bool,
     hard_label_baseline: bool,
     out: Path,
@@ -133,6 +140,7 @@ def command(
             teacher_recipe=teacher_recipe,
             allow_weak=allow_weak_teacher,
             with_baseline=hard_label_baseline,
+            views=views,
         )
         show_students(talk, result)
     summary = run_summary(out, result.student)

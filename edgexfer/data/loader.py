@@ -86,6 +86,10 @@ class Loader:
         """Chooses the order and the augmentation of the next iterations; counted from 0."""
         self._epoch = epoch
 
+    def batch(self, view: int, part: NDArray[np.int64]) -> Batch:
+        """The pictures ``part`` as training shows them in a view."""
+        return self._batches.make(self._seed if self._views is None else self._views.seed, view, part)
+
     def __iter__(self) -> Iterator[Batch]:
         order = np.arange(self.images, dtype=np.int64)
         if self.train:

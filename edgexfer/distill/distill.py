@@ -14,10 +14,12 @@ from edgexfer.distill.hinted import HintRegressors
 from edgexfer.distill.losses import dist_loss, dkd_loss, kd_loss, soft_targets, standardise, target_classes
 from edgexfer.distill.losses.standardise import GAIN
 from edgexfer.distill.objective import Settled
+from edgexfer.distill.outputs import Outputs, open_outputs
 from edgexfer.distill.teacher import Teachers
-from edgexfer.runs import Run
+from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training import Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
 from edgexfer.training.fit import Batch
+from edgexfer.training.job import choose_compute
 from edgexfer.training.leave import calibration_scores, scores_of
 
 DKD_WARMUP = 1 / 12
@@ -52,16 +54,16 @@ def soft_loss(
     return gain * warmth * dkd_loss(student_logits, teacher_log_probs, targets, temperature, **weights)
 
 
-def distill_step(teachers: Teachers, objective: Settled, regressors: HintRegressors | None = None) -> Step:
-    """The step of distillation; the teachers see the very pixels that the student sees."""
+def distill_step(outputs: Outputs, objective: Settled, regressors: HintRegressors | None = None) -> Step:
+    """The step of distillation; the teachers see, or have seen, the very pixels that the student sees."""
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         parts: dict[str, torch.Tensor] = {}
         if regressors is None:
             logits = student(batch["inputs"])
-            teacher_log_probs = teachers.log_probs(batch["inputs"], objective.temperature)
+            teacher_log_probs = outputs.teachers.voice(outputs.logits(batch), objective.temperature)
         else:
-            logits, teacher_logits, parts["hint_loss"] = regressors.compare(student, teachers, batch["inputs"])
+            logits, teacher_logits, parts["hint_loss"] = regressors.compare(student, outputs.teachers, batch["inputs"])
             teacher_log_probs = soft_targets(teacher_logits[None], objective.temperature)
         parts["soft_loss"] = soft_loss(objective, logits, teacher_log_probs, batch)
         parts["hard_loss"] = hard_loss(logits, batch)
@@ -97,22 +99,29 @@ def distill(
     Raises:
         RecipeError: A hint names a layer that is not there, or the teachers have no layers to give.
     """
-    regressors = None
-    if objective.hints:
-        regressors = HintRegressors.build(job, teachers, objective.hints)
+    regressors = HintRegressors.build(job, teachers, objective.hints) if objective.hints else None
+    for member in teachers.members:
+        member.network.to(job.device)
+    live = distill_step(Outputs(teachers), objective, regressors)
+    student, batches = job.new_student(), job.train_batches()
+    compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
+    for member in teachers.members:
+        compute.network(member.network)
+    outputs = Outputs(teachers) if regressors is not None else open_outputs(teachers, job, compute, listener)
     parents = [
         {"role": "teacher", "name": member.name, "source": member.source, "sha256": member.sha256}
         for member in teachers.members
     ]
     return train(
         job,
-        distill_step(teachers, objective, regressors),
+        distill_step(outputs, objective, regressors),
         out,
         listener,
         record={**record, **objective.to_dict(), **teachers.to_dict()},
         parents=parents,
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
         companion=regressors,
+        compute=compute,
     )
 
 

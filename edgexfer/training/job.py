@@ -52,7 +52,6 @@ class Job:
         stores: Decoded pictures by split name.
         workers: Loader processes.
         device: Where it computes.
-        views: Where views, and not epochs, decide how pictures are varied.
     """
 
     splits: Splits
@@ -63,7 +62,11 @@ class Job:
     stores: Mapping[str, PixelStore]
     workers: int
     device: torch.device
-    views: Views | None = None
+
+    @property
+    def views(self) -> Views | None:
+        """Where views, and not epochs, decide how pictures are varied; they are the same for every seed."""
+        return Views(self.settings.views) if self.settings.views else None
 
     def new_student(self) -> nets.Normalized:
         """The network with its first weights, taking pixels from 0 to 1; the same at every call."""
@@ -177,6 +180,7 @@ def train(
     student: nets.Normalized | None = None,
     layers: LayerPlan | None = None,
     companion: nn.Module | None = None,
+    compute: Compute | None = None,
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
 
@@ -194,6 +198,7 @@ def train(
             the same at every call, or an interrupted training could not be gone on from.
         layers: Which layers learn when, and how fast; all alike if ``None``.
         companion: What trains along with the student and is no part of it.
+        compute: Arithmetic and memory format; ``choose_compute`` if ``None``.
 
     Returns:
         The run, as written.
@@ -201,7 +206,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     student = job.new_student() if student is None else student
     batches = job.train_batches()
-    compute = choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
+    compute = compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"

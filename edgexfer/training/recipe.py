@@ -97,7 +97,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Settings:
-    """A recipe in which every choice is made; attributes as in ``Recipe``."""
+    """A recipe in which every choice is made; attributes as in ``Recipe``.
+
+    ``views`` says in how many ways each picture is seen; 0 for another one in every epoch.
+    """
 
     image_size: int
     epochs: int
@@ -113,6 +116,7 @@ class Settings:
     mixup: float = 0.0
     ema: float = 0.0
     precision: str = "auto"
+    views: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""

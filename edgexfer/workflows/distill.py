@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgexfer import nets
@@ -20,10 +20,11 @@ from edgexfer.distill import (
     hard_label_baseline,
     settle,
 )
+from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
 from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.runs import Run, is_run, read_run
-from edgexfer.training import Listener, Recipe
+from edgexfer.training import Job, Listener, Recipe
 from edgexfer.transfer import finetune
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, Target, prepare_start
@@ -53,6 +54,7 @@ def distill_data(
     teacher_recipe: Recipe | None = None,
     allow_weak: bool = False,
     with_baseline: bool = False,
+    views: int | None = None,
 ) -> DistillResult:
     """Distils a student from its teachers; a teacher given by name is fine-tuned on the same data first.
 
@@ -69,6 +71,8 @@ def distill_data(
         teacher_recipe: Wishes for the training of teachers given by name.
         allow_weak: Whether a teacher that is no better than guessing may teach.
         with_baseline: Whether the same student is also trained on hard labels alone.
+        views: In how many ways each picture is shown, so that the teachers' outputs can be kept; 0 for another way in
+            every epoch, with the teachers at work in all of them.
     """
     finished = target.claim()
     baseline_folder = target.out / BASELINE_FOLDER
@@ -82,10 +86,11 @@ def distill_data(
         folder = target.out / TEACHERS_FOLDER / f"{number}-{Path(start.model).name.replace(':', '-')}"
         members.append(_teacher(data, splits, start, quiet_recipe, folder, listener))
     record = data.record("distill", list(target.argv))
-    job = prepare_start(splits, student, recipe, listener, has_soft_labels=True)
+    plain = prepare_start(splits, student, recipe, listener, has_soft_labels=True)
     run = finished
     if run is None:
         voice = Teachers(tuple(members), ensemble)
+        job = _with_views(plain, members, objective, views)
         checked = check_teachers(voice, job, listener, allow_weak=allow_weak)
         choice = settle(objective, len(splits.classes), confidence(checked.teachers, job))
         if choice.reasons:
@@ -104,8 +109,17 @@ def distill_data(
     baseline = None
     if with_baseline:
         listener.say("hard-label baseline: the same student, epochs and seed, without the teacher")
-        baseline = hard_label_baseline(job, baseline_folder, listener, record={**record, "command": "baseline"})
+        baseline = hard_label_baseline(plain, baseline_folder, listener, record={**record, "command": "baseline"})
     return DistillResult(run, baseline)
+
+
+def _with_views(job: Job, members: Sequence[Teacher], objective: Objective, wanted: int | None) -> Job:
+    """The job with its number of views; hints need the teacher's layers, which are not kept, so they take none."""
+    settings = job.settings
+    count = choose_views(
+        settings.epochs, len(job.splits.train), len(job.splits.classes), len(members), 0 if objective.hints else wanted
+    )
+    return replace(job, settings=replace(settings, views=count))
 
 
 def _teacher(

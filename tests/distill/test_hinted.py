@@ -2,40 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from edgexfer.data import load_splits
-from edgexfer.distill import Hint, Objective, Teacher, Teachers, check_teachers, distill, from_weights
+from edgexfer.distill import Hint, Objective, Teacher, Teachers, check_teachers, distill
 from edgexfer.distill.hinted import HintRegressors, captured
 from edgexfer.distill.objective import settle
 from edgexfer.errors import RecipeError
-from edgexfer.nets import create, preprocessing_for
+from edgexfer.nets import create
 from edgexfer.runs import WEIGHTS_FILE, read_lines
-from edgexfer.training import Job, Recipe, Silent, prepare
-from edgexfer.training.checkpoint import save_weights
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    root = tmp_path_factory.mktemp("two")
-    rng = np.random.default_rng(0)
-    for name, colour in {"dark": 60, "light": 190}.items():
-        (root / name).mkdir()
-        for number in range(12):
-            pixels = np.clip(colour + rng.normal(0, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
-    recipe = Recipe(epochs=1, batch_size=8, image_size=32, lr=1e-3)
-    return prepare(load_splits(root), "cifar-resnet20", "none", recipe, Silent())
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory, job: Job) -> Teacher:
-    path = tmp_path_factory.mktemp("weights") / "teacher.safetensors"
-    save_weights(path, create("cifar-resnet20", 2, input_size=(32, 32), seed=5).state_dict())
-    return from_weights("cifar-resnet20", path, job.splits.classes, preprocessing_for("cifar-resnet20", 32))
+from edgexfer.training import Job, Silent
 
 
 def test_a_layer_is_captured_and_the_hook_removed() -> None:
