@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_training_from_the_cache_is_training_with_the_live_teacher(
 ) -> None:
     shown = with_views(job, 2, epochs=2, optimizer="sgd", lr=0.01)  # AdamW would turn roundings into whole steps
     cached = train_once(shown, teacher, tmp_path / "cached")
-    monkeypatch.setattr("edgexfer.distill.distill.open_outputs", lambda teachers, *_: outputs_module.Outputs(teachers))
+    module = importlib.import_module("edgexfer.distill.distill")
+    monkeypatch.setattr(module, "open_outputs", lambda teachers, *_: outputs_module.Outputs(teachers))
     live = train_once(shown, teacher, tmp_path / "live")
     assert not all(torch.equal(cached[name], live[name]) for name in cached)  # half precision was at work
     for name, value in live.items():
