@@ -24,7 +24,7 @@ def digits() -> Splits:
 
 @pytest.fixture(scope="session")
 def rule() -> Preprocessing:
-    return nets.preprocessing_for("mobilenet-v1-0.25", 32)
+    return nets.preprocessing_for("cifar-resnet20", 32)
 
 
 @pytest.fixture(scope="session")

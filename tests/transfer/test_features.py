@@ -19,7 +19,7 @@ from edgexfer.transfer.features import Extractor, Varied, body_digest
 from tests.transfer.conftest import trained_like
 
 CPU = torch.device("cpu")
-NAME = "mobilenet-v1-0.25"
+NAME = "cifar-resnet20"
 
 
 class Counting(Silent):
@@ -82,11 +82,11 @@ def test_another_network_or_input_never_shares_rows(digits: Splits, rule: Prepro
     network, heard = trained_like(NAME, rule), Counting()
     first = body_digest(network.net, rule)
     with torch.no_grad():
-        network.net.fc.weight.add_(1.0)  # type: ignore[union-attr, operator]
+        network.net.linear.weight.add_(1.0)  # type: ignore[union-attr, operator]
     assert body_digest(network.net, rule) == first  # the head is none of the features' business
     assert body_digest(network.net, replace(rule, mean=(0.5, 0.5, 0.5))) != first
     with torch.no_grad():
-        next(network.net.stage1.parameters()).view(-1)[0].add_(1e-3)  # type: ignore[union-attr]
+        next(network.net.layer1.parameters()).view(-1)[0].add_(1e-3)  # type: ignore[union-attr]
     assert body_digest(network.net, rule) != first
     Extractor(network, rule, CPU)(part_of(digits.val, 10), val_store, heard)
     assert heard.totals == [10]
