@@ -90,22 +90,15 @@ def _epoch(line: Any, index: int) -> float:
 
 
 def _table(caption: str, columns: Sequence[tuple[FoundRun, str, str]], write: Callable[[Any], str]) -> Table:
+    lines = [{_epoch(line, i): i for i, line in enumerate(run.metrics)} for run, _, _ in columns]
     rows = []
-    for line in range(max(len(run.metrics) for run, _, _ in columns)):
+    for epoch in sorted(set[float]().union(*lines)):
         cells = [
-            shown(run.metrics[line].get(key), write, run.metric_origin(line, key))
-            if line < len(run.metrics)
-            else MISSING
-            for run, key, _ in columns
+            shown(run.metrics[at[epoch]].get(key), write, run.metric_origin(at[epoch], key)) if epoch in at else MISSING
+            for (run, key, _), at in zip(columns, lines, strict=True)
         ]
-        rows.append(Row(f"{line + 1}", cells))
+        rows.append(Row(f"{epoch:g}", cells))
     return Table(f"{caption} by epoch", ("epoch", *(name for _, _, name in columns)), rows)
-
-
-def _cell(run: FoundRun, key: str, line: int, write: Callable[[Any], str]) -> Any:
-    if line >= len(run.metrics):
-        return MISSING
-    return shown(run.metrics[line].get(key), write, run.metric_origin(line, key))
 
 
 def _four(value: float) -> str:

@@ -31,7 +31,7 @@ class Checkpoint:
         net: State dict of the student.
         optimizer: State dict of the optimiser.
         best: State dict of the best epoch so far.
-        best_epoch: Its number, from 1.
+        best_epoch: Its number, from 1; 0 for the first weights.
         metrics: One mapping an epoch.
         seconds: Time spent so far.
         companion: State dict of what trains along with the student, if anything does.

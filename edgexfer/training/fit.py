@@ -56,8 +56,8 @@ class FitResult:
     Attributes:
         best: State dict of the best epoch by validation.
         last: State dict of the last epoch.
-        best_epoch: Number of the best epoch, from 1.
-        metrics: One mapping an epoch, as in ``metrics.jsonl``.
+        best_epoch: Number of the best epoch, from 1; 0 where nothing was better than the first weights.
+        metrics: One mapping an epoch, as in ``metrics.jsonl``; that of epoch 0, where it counts, has no training loss.
         seconds: Time spent, interruptions excluded.
     """
 
@@ -82,6 +82,7 @@ def fit(
     layers: LayerPlan | None = None,
     companion: nn.Module | None = None,
     compute: Compute | None = None,
+    count_start: bool = False,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -98,6 +99,7 @@ def fit(
         layers: Which layers learn when, and how fast; all alike if ``None``.
         companion: Trains along with the student, by the same optimiser, and is dropped at the end.
         compute: Arithmetic and memory format; plain float32 if ``None``.
+        count_start: Whether the first weights count as epoch 0, so that a training that only loses keeps them.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
@@ -111,7 +113,8 @@ def fit(
             optimizer.add_param_group(group)
     state = load_checkpoint(resume_folder, settings.to_dict())
     if state is None:
-        state = Checkpoint(settings.to_dict(), 0, {}, {}, copy_state(student.state_dict()), 0, [], 0.0)
+        start = _start(validate(student), listener) if count_start else []
+        state = Checkpoint(settings.to_dict(), 0, {}, {}, copy_state(student.state_dict()), 0, start, 0.0)
     else:
         student.load_state_dict(state.net)
         optimizer.load_state_dict(state.optimizer)
@@ -161,7 +164,8 @@ def _whole(
 
 def _advanced(state: Checkpoint, student: nn.Module, metrics: dict[str, Any], seconds: float) -> Checkpoint:
     """The state one epoch later; the best weights follow when this epoch is the best so far."""
-    is_best = not state.metrics or _rank(metrics) > _rank(state.metrics[state.best_epoch - 1])
+    best = next((line for line in state.metrics if line["epoch"] == state.best_epoch), None)
+    is_best = best is None or _rank(metrics) > _rank(best)
     return replace(
         state,
         epochs_done=state.epochs_done + 1,
@@ -170,6 +174,12 @@ def _advanced(state: Checkpoint, student: nn.Module, metrics: dict[str, Any], se
         metrics=[*state.metrics, metrics],
         seconds=state.seconds + seconds,
     )
+
+
+def _start(scored: Predictions, listener: Listener) -> list[dict[str, Any]]:
+    """The line of epoch 0: what the first weights score."""
+    listener.say(f"before training: validation {scored.top1:.2%}")
+    return [{"epoch": 0, "val_top1": scored.top1, "val_loss": scored.loss}]
 
 
 def _rank(metrics: Mapping[str, Any]) -> tuple[float, float]:

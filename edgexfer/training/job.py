@@ -6,7 +6,7 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,11 @@ class Job:
             views=self.views,
         )
 
+    def plain_batches(self, split: str) -> Loader:
+        """The pictures of a split in their order, without augmentation."""
+        labels = self.view(split).labels
+        return Loader(self.stores[split], labels, self.preprocessing, EVAL_BATCH, train=False, seed=0, mirrors=False)
+
     def predictions(self, student: nn.Module, split: str) -> Predictions:
         """What ``student`` says of the pictures of a split."""
         return predict_view(student, self.view(split), self.stores[split], self.preprocessing, self.device)
@@ -181,6 +186,8 @@ def train(
     layers: LayerPlan | None = None,
     companion: nn.Module | None = None,
     compute: Compute | None = None,
+    count_start: bool = False,
+    finish: Callable[[nets.Normalized], Mapping[str, Any]] | None = None,
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
 
@@ -199,6 +206,8 @@ def train(
         layers: Which layers learn when, and how fast; all alike if ``None``.
         companion: What trains along with the student and is no part of it.
         compute: Arithmetic and memory format; ``choose_compute`` if ``None``.
+        count_start: Whether the first weights count as epoch 0.
+        finish: Last work on the student with its best weights; gives further entries of the scores.
 
     Returns:
         The run, as written.
@@ -225,9 +234,12 @@ def train(
         layers=layers,
         companion=companion,
         compute=compute,
+        count_start=count_start,
     )
     record = {**record, **compute.to_dict()}
-    return leave_run(job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores)
+    return leave_run(
+        job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores, finish=finish
+    )
 
 
 def people_time(seconds: float) -> str:

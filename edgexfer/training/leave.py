@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ def leave_run(
     record: Mapping[str, Any],
     parents: Sequence[Mapping[str, Any]] = (),
     extra_scores: Mapping[str, Any] | None = None,
+    finish: Callable[[nets.Normalized], Mapping[str, Any]] | None = None,
 ) -> Run:
     """Scores the best weights on validation and test, and writes everything that makes ``out`` a run.
 
@@ -55,9 +56,11 @@ def leave_run(
         record: What the run's recipe says beside the settings (command, data, arguments).
         parents: What the run came from.
         extra_scores: Further entries of the run's scores.
+        finish: Last work on the student with its best weights; gives further entries of the scores.
     """
     save_weights(out / LAST_WEIGHTS_FILE, _net_state(result.last))
     student.load_state_dict(result.best)
+    finished = finish(student) if finish is not None else {}
     save_weights(out / WEIGHTS_FILE, student.net.state_dict())
     views = {name: view for name, view in (("val", job.splits.val), ("test", job.splits.test)) if view is not None}
     scored = {name: job.predictions(student, name) for name in views}
@@ -82,6 +85,7 @@ def leave_run(
             "weights_bytes": (out / WEIGHTS_FILE).stat().st_size,
             "seconds": result.seconds,
             **(extra_scores or {}),
+            **finished,
         },
         created=utc_now(),
     )

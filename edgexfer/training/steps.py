@@ -16,7 +16,13 @@ from torch.nn import functional
 from edgexfer.training.fit import Batch, Step
 
 
-def hard_loss(student_logits: torch.Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> torch.Tensor:
+def hard_loss(
+    student_logits: torch.Tensor,
+    batch: Batch,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Cross-entropy in float32; 0 where no picture of the batch has a label.
 
     Args:
@@ -24,25 +30,31 @@ def hard_loss(student_logits: torch.Tensor, batch: Batch, *, label_smoothing: fl
         batch: ``labels`` int64 ``(N,)``, -1 for none; with mixed pictures also ``partner_labels`` int64 ``(N,)`` and
             ``mix`` float32 ``(N,)``, the share of the picture itself.
         label_smoothing: Share of a label that is spread over all classes (Szegedy et al., CVPR 2016, section 7).
+        class_weights: Weight of each class ``(K,)``, of mean 1 over the training pictures; all alike if ``None``.
     """
     logits, labels = student_logits.float(), batch["labels"]
-    losses = _cross_entropies(logits, labels, label_smoothing)
+    losses = _cross_entropies(logits, labels, label_smoothing, class_weights)
     known = labels >= 0
     if "mix" in batch:
         mix, partners = batch["mix"], batch["partner_labels"]
-        losses = mix * losses + (1 - mix) * _cross_entropies(logits, partners, label_smoothing)
+        losses = mix * losses + (1 - mix) * _cross_entropies(logits, partners, label_smoothing, class_weights)
         known = known & ((partners >= 0) | (mix == 1))
     return (losses * known).sum() / known.sum().clamp_min(1)
 
 
-def hard_label_step(label_smoothing: float) -> Step:
-    """Cross-entropy with the true labels, smoothed by ``label_smoothing``."""
+def hard_label_step(label_smoothing: float, class_weights: torch.Tensor | None = None) -> Step:
+    """Cross-entropy with the true labels; see ``hard_loss``."""
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        return {"loss": hard_loss(student(batch["inputs"]), batch, label_smoothing=label_smoothing)}
+        logits = student(batch["inputs"])
+        return {"loss": hard_loss(logits, batch, label_smoothing=label_smoothing, class_weights=class_weights)}
 
     return step
 
 
-def _cross_entropies(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
-    return functional.cross_entropy(logits, labels.clamp_min(0), reduction="none", label_smoothing=label_smoothing)
+def _cross_entropies(
+    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float, class_weights: torch.Tensor | None
+) -> torch.Tensor:
+    return functional.cross_entropy(
+        logits, labels.clamp_min(0), weight=class_weights, reduction="none", label_smoothing=label_smoothing
+    )

@@ -190,9 +190,7 @@ class _Known:
             with whole_file(self._folder / f"{name}.npz") as part, part.open("wb") as stream:
                 np.savez(stream, **content)
         except OSError as error:
-            self.problem = (
-                f"features cannot be kept in {str(self._folder)!r} ({error.strerror}); they are computed anew next time"
-            )
+            self.problem = f"features cannot be kept in {str(self._folder)!r} ({error.strerror}); they serve once"
 
     def gather(self, keys: Sequence[str]) -> Rows:
         """The rows of ``keys``, in their order."""

@@ -32,6 +32,7 @@ L2_GRID = tuple(float(10**e) for e in np.arange(1.0, -5.1, -0.5))
 """Strengths that cross-validation tries, strongest first."""
 MOST_FOLDS = 5
 GRADIENT_TOLERANCE = 1e-7
+_ROUGH_TOLERANCE = 1e-4  # enough to rank strengths
 MOST_ITERATIONS = 1_000
 _RANK_TOLERANCE = 1e-10
 
@@ -61,7 +62,7 @@ class CrossValidation:
 
     Attributes:
         l2: The strength with the least mean log-loss; of equals the strongest.
-        losses: Mean log-loss in nats of each strength tried, held-out rows only.
+        losses: Mean log-loss in nats of each strength tried, held-out rows only; the search ends once it only rises.
         predicted: Class that each picture got while it was held out, ``(repeats, N)``; -1 where it never was.
     """
 
@@ -131,7 +132,7 @@ def cross_validate(
         grid: Strengths to try.
         repeats: How often the folds are drawn anew.
         seed: Of the folds.
-        progress: Called with how many fits are done and how many there are.
+        progress: Called with how many strengths were tried and how many there are at most.
 
     Raises:
         TrainingError: Every class has a single picture, so that nothing can be held out.
@@ -140,25 +141,34 @@ def cross_validate(
     groups = np.arange(len(labels)) if groups is None else groups
     scored = np.ones(len(labels), bool) if held_out is None else held_out
     rows, weight = _reduce(features).rows, _mean_one(weights, len(labels))
-    grid = sorted(grid, reverse=True)
-    losses = np.zeros(len(grid))
-    predicted = np.full((len(grid), repeats, len(labels)), -1, np.int64)
     folds = [(repeat, test) for repeat in range(repeats) for test in _folds(labels, groups, seed + 1000 * repeat)]
-    asked = 0.0
-    for done, (repeat, test) in enumerate(folds):
-        train, test = ~test, test & scored
-        warm = None
-        for k, l2 in enumerate(grid):
-            warm = _solve(rows[train], labels[train], classes, l2, _mean_one(weight[train], int(train.sum())), warm)
-            logits = rows[test] @ warm[:-1] + warm[-1]
-            losses[k] += float((weight[test] * _nats(logits, labels[test])).sum())
-            predicted[k, repeat, test] = logits.argmax(axis=1)
-        asked += float(weight[test].sum())
+    asked = sum(float(weight[test & scored].sum()) for _, test in folds)
+    warm: list[Floats | None] = [None] * len(folds)
+    losses: dict[float, float] = {}
+    best = np.full((repeats, len(labels)), -1, np.int64)
+    for done, l2 in enumerate(sorted(grid, reverse=True)):
+        predicted, loss = np.full_like(best, -1), 0.0
+        for k, (repeat, test) in enumerate(folds):
+            train, test = ~test, test & scored
+            start = _mean_one(weight[train], int(train.sum()))
+            layer = _solve(rows[train], labels[train], classes, l2, start, warm[k], tolerance=_ROUGH_TOLERANCE)
+            logits = rows[test] @ layer[:-1] + layer[-1]
+            loss += float((weight[test] * _nats(logits, labels[test])).sum()) / asked
+            predicted[repeat, test] = logits.argmax(axis=1)
+            warm[k] = layer
+        if not losses or loss < min(losses.values()):
+            best = predicted
+        losses[l2] = loss
         if progress is not None:
-            progress(done + 1, len(folds))
-    losses /= asked
-    best = int(losses.argmin())
-    return CrossValidation(grid[best], dict(zip(grid, losses.tolist(), strict=True)), predicted[best])
+            progress(done + 1, len(grid))
+        if _only_rises(list(losses.values())):
+            break
+    return CrossValidation(min(losses, key=lambda l2: losses[l2]), losses, best)
+
+
+def _only_rises(losses: Sequence[float]) -> bool:
+    """Whether the loss has risen over the last decade of strengths, so that weaker ones need no trying."""
+    return len(losses) > 3 and losses[-3] < losses[-2] < losses[-1] and min(losses) < losses[-2]
 
 
 def balanced_weights(labels: Ints) -> Floats:
@@ -231,7 +241,16 @@ def _nats(logits: Floats, labels: Ints) -> Floats:
     return np.asarray(logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels], np.float64)
 
 
-def _solve(rows: Floats, labels: Ints, classes: int, l2: float, weights: Floats, warm: Floats | None = None) -> Floats:
+def _solve(
+    rows: Floats,
+    labels: Ints,
+    classes: int,
+    l2: float,
+    weights: Floats,
+    warm: Floats | None = None,
+    *,
+    tolerance: float = GRADIENT_TOLERANCE,
+) -> Floats:
     """``(r + 1, K)``: the solution in the reduced space, its last row the intercept."""
     count, width = rows.shape
     targets = np.zeros((count, classes))
@@ -252,6 +271,6 @@ def _solve(rows: Floats, labels: Ints, classes: int, l2: float, weights: Floats,
         return float((share * nats).sum() + l2 / 2 * (layer[:-1] ** 2).sum()), gradient.ravel()
 
     start = np.zeros((width + 1) * classes) if warm is None else warm.ravel()
-    options = {"maxiter": MOST_ITERATIONS, "gtol": GRADIENT_TOLERANCE, "ftol": 1e-13, "maxcor": 20}
+    options = {"maxiter": MOST_ITERATIONS, "gtol": tolerance, "ftol": tolerance / 1e6, "maxcor": 20}
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, np.float64).reshape(width + 1, classes)

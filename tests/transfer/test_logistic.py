@@ -55,7 +55,7 @@ def test_cross_validation_prefers_the_strength_that_generalises() -> None:
     features, labels = clouds(60, 200, 3, apart=0.15)
     chosen = cross_validate(features, labels, 3, repeats=3)
     assert chosen.l2 == min(chosen.losses, key=lambda l2: chosen.losses[l2])
-    assert chosen.losses[chosen.l2] < chosen.losses[1e-5]
+    assert chosen.losses[chosen.l2] < min(chosen.losses[10.0], chosen.losses[min(chosen.losses)])
     assert chosen.predicted.shape == (3, 60) and (chosen.predicted >= 0).all()
     again = cross_validate(features, labels, 3, repeats=3)
     assert again.losses == chosen.losses
