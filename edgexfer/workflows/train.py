@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from edgexfer.errors import WouldOverwriteError
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
-from edgexfer.transfer import finetune
+from edgexfer.transfer import Strategy, transfer
 from edgexfer.workflows.data import DataChoice
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
@@ -69,14 +69,28 @@ class Target:
         return None
 
 
-def finetune_data(data: DataChoice, start: Start, recipe: Recipe, target: Target, listener: Listener) -> Run:
-    """Fine-tunes one network on the data and leaves a run in ``target.out``."""
+def finetune_data(
+    data: DataChoice, start: Start, recipe: Recipe, target: Target, listener: Listener, strategy: Strategy | None = None
+) -> Run:
+    """Fits one network to the data and leaves a run in ``target.out``.
+
+    Args:
+        data: What to learn from.
+        start: The network and its first weights.
+        recipe: Wishes for the training.
+        target: Where the run goes.
+        listener: Hears how it goes.
+        strategy: How much of the network is retrained; ``full`` if ``None``, ``scratch`` from random weights.
+    """
     finished = target.claim()
     if finished is not None:
         listener.say(f"{str(target.out)!r} is finished already")
         return finished
+    strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
+    if strategy.name == "scratch":
+        start = replace(start, weights="none")
     job = prepare_start(data.load(), start, recipe, listener)
-    return finetune(job, target.out, listener, record=data.record("finetune", list(target.argv)))
+    return transfer(job, strategy, target.out, listener, record=data.record("finetune", list(target.argv)))
 
 
 def prepare_start(
