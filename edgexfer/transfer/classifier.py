@@ -93,6 +93,8 @@ def train_classifier(
         TrainingError: What crosses the cut does not fit on the disk.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if job.settings.mixup:
+        listener.warn("--mixup does not reach what lies above the cut: the extractor saw each picture by itself")
     student = ready_student(job)
     policy = settle_batchnorm(job, student, bn, listener)
     scores = {**(extra_scores or {}), **head_scores(fit_students_head(job, student, listener, balance=balance))}

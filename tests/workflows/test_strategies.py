@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def test_scratch_forgets_the_weights_and_reestimates_only_where_it_gains(
 def test_resuming_a_full_transfer_gives_the_same_weights(
     two_shades: Path, small_net: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgexfer.training.fit.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(importlib.import_module("edgexfer.training.fit"), "CHECKPOINT_SECONDS", 0.0)
     strategy = Strategy("full", bn="train")
     run_of(tmp_path / "whole", two_shades, small_net, pretrained, strategy, Heard())
 
@@ -169,7 +170,8 @@ def test_balance_lets_a_rare_class_count(small_net: str, pretrained: Path, tmp_p
     for name, colour, count in (("common", (110, 100, 110), 60), ("rare", (125, 95, 125), 8)):
         (root / name).mkdir(parents=True)
         for number in range(count):
-            pixels = np.clip(np.array(colour) + rng.normal(0, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+            shade = np.array(colour) + rng.normal(0, 25, 3)  # the classes overlap
+            pixels = np.clip(shade + rng.normal(0, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
     shares = []
     for balance in (False, True):
