@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from edgexfer.cli.common import (
 )
 from edgexfer.cli.tables import show_students
 from edgexfer.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from edgexfer.workflows.distill import DistillResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 OBJECTIVE_KEYS = ("loss", "temperature", "alpha", "standardise", "dkd_alpha", "dkd_beta", "hint_weight")
@@ -80,8 +83,19 @@ def objective_of(options: dict[str, Any]) -> Any:
     help="For a teacher given by name: imagenet, none or a weight file. Pairs with --teacher in order.",
 )
 @click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
-@click.option("--student", required=True, help="The network that learns (see edgexfer models).")
+@click.option(
+    "--student",
+    "students",
+    required=True,
+    multiple=True,
+    help="The network that learns (see edgexfer models); several get a folder each in --out.",
+)
 @click.option("--student-weights", default="none", show_default=True, help="imagenet, none or a weight file.")
+@click.option(
+    "--unlabelled",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of further pictures of the same kind, without labels.",
+)
 @objective_options
 @click.option(
     "--ensemble",
@@ -107,8 +121,9 @@ def command(
     teachers: tuple[str, ...],
     teacher_weights: tuple[str, ...],
     teacher_epochs: int | None,
-    student: str,
+    students: tuple[str, ...],
     student_weights: str,
+    unlabelled: Path | None,
     ensemble: str,
     views: int | None,
     allow_weak_teacher: bool,
@@ -121,29 +136,37 @@ def command(
 ) -> None:
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
     from edgexfer.training import Recipe
-    from edgexfer.workflows.distill import distill_data, pair_teachers
-    from edgexfer.workflows.train import Start, Target, run_summary
+    from edgexfer.workflows.distill import Teaching, distill_data
+    from edgexfer.workflows.teachers import pair_teachers
+    from edgexfer.workflows.train import Start, Target
 
     choice = data_choice_of(data, options)
     recipe = recipe_of(options)
     teacher_recipe = Recipe(epochs=teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed)
+    teaching = Teaching(
+        objective_of(options), ensemble, teacher_recipe, allow_weak_teacher, hard_label_baseline, views, unlabelled
+    )
     with Talk(out / "log.txt") as talk:
-        result = distill_data(
+        results = distill_data(
             choice,
-            Start(student, student_weights),
+            [Start(student, student_weights) for student in students],
             pair_teachers(teachers, teacher_weights),
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),
             talk,
-            objective=objective_of(options),
-            ensemble=ensemble,
-            teacher_recipe=teacher_recipe,
-            allow_weak=allow_weak_teacher,
-            with_baseline=hard_label_baseline,
-            views=views,
+            teaching,
         )
-        show_students(talk, result)
-    summary = run_summary(out, result.student)
+        for result in results:
+            show_students(talk, result)
+    summaries = [_summary(result) for result in results]
+    emit(summaries[0] if len(summaries) == 1 else summaries, as_json, "\n".join(str(r.out) for r in results))
+
+
+def _summary(result: DistillResult) -> dict[str, Any]:
+    from edgexfer.workflows.distill import BASELINE_FOLDER
+    from edgexfer.workflows.train import run_summary
+
+    summary = run_summary(result.out, result.student)
     if result.baseline is not None:
-        summary["hard_label_baseline"] = run_summary(out / "hard-label-baseline", result.baseline)
-    emit(summary, as_json, str(out))
+        summary["hard_label_baseline"] = run_summary(result.out / BASELINE_FOLDER, result.baseline)
+    return summary

@@ -8,11 +8,13 @@ from edgexfer.data.names import natural_key
 from edgexfer.data.prepare import prepare_image, upright_rgb
 from edgexfer.data.sources import load_labelled, load_splits, map_labels
 from edgexfer.data.store import PixelStore, build_store, eval_pixels
+from edgexfer.data.unlabelled import UNLABELLED, with_unlabelled
 from edgexfer.data.views import Splits, View
 
 __all__ = [
     "AUGMENTS",
     "SUFFIXES",
+    "UNLABELLED",
     "Batch",
     "Loader",
     "PixelStore",
@@ -30,4 +32,5 @@ __all__ = [
     "prepare_image",
     "read_picture",
     "upright_rgb",
+    "with_unlabelled",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edgexfer import nets
-from edgexfer.data import Splits
+from edgexfer.data import Splits, with_unlabelled
 from edgexfer.distill import (
     Objective,
     Teacher,
@@ -15,18 +15,16 @@ from edgexfer.distill import (
     check_teachers,
     confidence,
     distill,
-    from_run,
-    from_weights,
     hard_label_baseline,
     settle,
 )
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
-from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe
-from edgexfer.transfer import finetune
+from edgexfer.training.job import decoded
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.teachers import make_teachers
 from edgexfer.workflows.train import Start, Target, prepare_start
 
 TEACHERS_FOLDER = "teachers"
@@ -34,65 +32,130 @@ BASELINE_FOLDER = "hard-label-baseline"
 
 
 @dataclass(frozen=True)
-class DistillResult:
-    """The student's run, and the baseline's where one was asked for."""
+class Teaching:
+    """How a student is taught; the defaults are what a user gets without options.
 
-    student: Run
-    baseline: Run | None
-
-
-def distill_data(
-    data: DataChoice,
-    student: Start,
-    teachers: Sequence[Start],
-    recipe: Recipe,
-    target: Target,
-    listener: Listener,
-    *,
-    objective: Objective,
-    ensemble: str = "geometric",
-    teacher_recipe: Recipe | None = None,
-    allow_weak: bool = False,
-    with_baseline: bool = False,
-    views: int | None = None,
-) -> DistillResult:
-    """Distils a student from its teachers; a teacher given by name is fine-tuned on the same data first.
-
-    Args:
-        data: What to learn from.
-        student: The student.
-        teachers: Each a run folder (as ``model``), or a network with its weights.
-        recipe: Wishes for the student's training.
-        target: Where the run goes; teachers made on the way lie in ``teachers/`` inside it.
-        listener: Hears how it goes.
+    Attributes:
         objective: What the student is to match; what is left open is chosen by the number of classes and by how sure
             the teachers are.
         ensemble: How several teachers speak with one voice.
         teacher_recipe: Wishes for the training of teachers given by name.
         allow_weak: Whether a teacher that is no better than guessing may teach.
-        with_baseline: Whether the same student is also trained on hard labels alone.
+        with_baseline: Whether the same student is also trained on hard labels alone, with as many steps.
         views: In how many ways each picture is shown, so that the teachers' outputs can be kept; 0 for another way in
             every epoch, with the teachers at work in all of them.
+        unlabelled: A folder of further pictures, without labels, that the teachers label softly.
     """
-    finished = target.claim()
-    baseline_folder = target.out / BASELINE_FOLDER
-    if finished is not None and not (with_baseline and not is_run(baseline_folder)):
-        listener.say(f"{str(target.out)!r} is finished already")
-        return DistillResult(finished, read_run(baseline_folder) if is_run(baseline_folder) else None)
-    splits = data.load()
-    quiet_recipe = teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
-    members = []
-    for number, start in enumerate(teachers):
-        folder = target.out / TEACHERS_FOLDER / f"{number}-{Path(start.model).name.replace(':', '-')}"
-        members.append(_teacher(data, splits, start, quiet_recipe, folder, listener))
+
+    objective: Objective = Objective()
+    ensemble: str = "geometric"
+    teacher_recipe: Recipe | None = None
+    allow_weak: bool = False
+    with_baseline: bool = False
+    views: int | None = None
+    unlabelled: Path | None = None
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """The student's run, and the baseline's where one was asked for.
+
+    Attributes:
+        out: The student's run folder; the baseline's lies inside.
+        student: Its run.
+        baseline: The same student's without a teacher.
+    """
+
+    out: Path
+    student: Run
+    baseline: Run | None
+
+
+@dataclass(frozen=True)
+class Class:
+    """Who is taught what by whom, ready for each student."""
+
+    splits: Splits
+    labelled: Splits
+    members: tuple[Teacher, ...]
+    record: dict[str, Any]
+
+
+def distill_data(
+    data: DataChoice,
+    students: Sequence[Start],
+    teachers: Sequence[Start],
+    recipe: Recipe,
+    target: Target,
+    listener: Listener,
+    teaching: Teaching,
+) -> list[DistillResult]:
+    """Distils one student, or several from the same teachers and what is kept of their outputs.
+
+    Args:
+        data: What to learn from.
+        students: Who learns.
+        teachers: Each a run folder (as ``model``), or a network with its weights; a network's name alone is fine-tuned
+            on the same data first.
+        recipe: Wishes for the students' training.
+        target: Where the run goes, or the runs of several students, each in a folder of its name; teachers made on the
+            way lie in ``teachers/`` inside it.
+        listener: Hears how it goes.
+        teaching: How they are taught.
+
+    Raises:
+        RecipeError: Two students have one name.
+    """
+    targets = _targets(students, target)
+    found = {number: _finished(place, teaching, listener) for number, place in enumerate(targets)}
+    if all(found.values()):
+        return [result for result in found.values() if result is not None]
+    labelled = data.load()
+    splits = labelled if teaching.unlabelled is None else with_unlabelled(labelled, teaching.unlabelled)
+    own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
+    members = make_teachers(data, labelled, teachers, own, target.out / TEACHERS_FOLDER, listener)
     record = data.record("distill", list(target.argv))
-    plain = prepare_start(splits, student, recipe, listener, has_soft_labels=True)
-    run = finished
+    if teaching.unlabelled is not None:
+        extra = len(splits.train) - len(labelled.train)
+        record["unlabelled"] = {"path": str(teaching.unlabelled.resolve()), "images": extra}
+    taught = Class(splits, labelled, members, record)
+    return [
+        found[number] or _distill_one(taught, student, recipe, place.out, listener, teaching)
+        for number, (student, place) in enumerate(zip(students, targets, strict=True))
+    ]
+
+
+def _targets(students: Sequence[Start], target: Target) -> list[Target]:
+    """Where each student's run goes."""
+    if len(students) == 1:
+        return [target]
+    names = [Path(student.model).name.replace(":", "-") for student in students]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"several students are called {', '.join(twice)}; distil them in commands of their own")
+    return [replace(target, out=target.out / name) for name in names]
+
+
+def _finished(target: Target, teaching: Teaching, listener: Listener) -> DistillResult | None:
+    """What is there already of a resumed command, if nothing is missing."""
+    run = target.claim()
+    baseline = target.out / BASELINE_FOLDER
+    if run is None or (teaching.with_baseline and not is_run(baseline)):
+        return None
+    listener.say(f"{str(target.out)!r} is finished already")
+    return DistillResult(target.out, run, read_run(baseline) if is_run(baseline) else None)
+
+
+def _distill_one(
+    taught: Class, student: Start, recipe: Recipe, out: Path, listener: Listener, teaching: Teaching
+) -> DistillResult:
+    plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
+    run = read_run(out) if is_run(out) else None
     if run is None:
-        voice = Teachers(tuple(members), ensemble)
-        job = _with_views(plain, members, objective, views)
-        checked = check_teachers(voice, job, listener, allow_weak=allow_weak)
-        choice = settle(objective, len(splits.classes), confidence(checked.teachers, job))
+        job = _with_views(plain, taught.members, teaching)
+        voice = Teachers(taught.members, teaching.ensemble)
+        checked = check_teachers(voice, job, listener, allow_weak=teaching.allow_weak)
+        choice = settle(teaching.objective, len(job.splits.classes), confidence(checked.teachers, job))
         if choice.reasons:
             listener.say("chosen: " + ", ".join(choice.reasons))
         for warning in choice.warnings:
@@ -101,67 +164,39 @@ def distill_data(
             job,
             checked.teachers,
             choice.objective,
-            target.out,
+            out,
             listener,
-            record=record,
+            record=taught.record,
             teacher_scores=checked.scores,
         )
     baseline = None
-    if with_baseline:
-        listener.say("hard-label baseline: the same student, epochs and seed, without the teacher")
-        baseline = hard_label_baseline(plain, baseline_folder, listener, record={**record, "command": "baseline"})
-    return DistillResult(run, baseline)
+    if teaching.with_baseline:
+        listener.say("hard-label baseline: the same student, steps and seed, without the teacher")
+        record = {**taught.record, "command": "baseline"}
+        baseline = hard_label_baseline(
+            _labelled_only(plain, taught.labelled, listener), out / BASELINE_FOLDER, listener, record=record
+        )
+    return DistillResult(out, run, baseline)
 
 
-def _with_views(job: Job, members: Sequence[Teacher], objective: Objective, wanted: int | None) -> Job:
+def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching) -> Job:
     """The job with its number of views; hints need the teacher's layers, which are not kept, so they take none."""
-    settings = job.settings
-    count = choose_views(
-        settings.epochs, len(job.splits.train), len(job.splits.classes), len(members), 0 if objective.hints else wanted
+    wanted = 0 if teaching.objective.hints else teaching.views
+    images, classes = len(job.splits.train), len(job.splits.classes)
+    count = choose_views(job.settings.epochs, images, classes, len(members), wanted)
+    return replace(job, settings=replace(job.settings, views=count))
+
+
+def _labelled_only(job: Job, labelled: Splits, listener: Listener) -> Job:
+    """The same training without the unlabelled pictures: more epochs, so that it has as many steps."""
+    if len(labelled.train) == len(job.splits.train):
+        return job
+    times = len(job.splits.train) / len(labelled.train)
+    settings = replace(
+        job.settings,
+        epochs=round(job.settings.epochs * times),
+        warmup_epochs=round(job.settings.warmup_epochs * times),
+        patience=round(job.settings.patience * times),
     )
-    return replace(job, settings=replace(settings, views=count))
-
-
-def _teacher(
-    data: DataChoice, splits: Splits, start: Start, recipe: Recipe, folder: Path, listener: Listener
-) -> Teacher:
-    """A run as it is, a weight file that already fits the classes as it is, anything else fine-tuned first."""
-    path = Path(start.model)
-    if path.is_dir():
-        return from_run(path, splits.classes)
-    if start.model not in nets.names() and ":" not in start.model:
-        nets.preprocessing_for(start.model)  # raises, naming the networks there are
-    weights = Path(start.weights)
-    if weights.is_file() and _classes_in(start) == len(splits.classes):
-        listener.say(f"teacher {start.model}: {weights.name} fits the {len(splits.classes)} classes, used as it is")
-        size = recipe.image_size
-        return from_weights(
-            start.model, weights, splits.classes, nets.preprocessing_for(start.model, size, start.mean, start.std)
-        )
-    if not is_run(folder):
-        listener.say(f"teacher {start.model}: a network's name, so it is fine-tuned on this data first")
-        job = prepare_start(splits, start, recipe, listener)
-        finetune(job, folder, listener, record=data.record("finetune", []))
-    return from_run(folder, splits.classes)
-
-
-def _classes_in(start: Start) -> int:
-    """How many classes the weight file of ``start`` was made for."""
-    net = nets.build(start.model, 2, nets.preprocessing_for(start.model).input_size)
-    load_with_its_classes(net, start.weights)
-    return net.num_classes
-
-
-def pair_teachers(names: Sequence[str], weights: Sequence[str]) -> list[Start]:
-    """Pairs ``--teacher`` and ``--teacher-weights`` in their order.
-
-    Raises:
-        RecipeError: There are more weights than teachers, or some but not as many.
-    """
-    if weights and len(weights) != len(names):
-        raise RecipeError(
-            f"{len(names)} --teacher and {len(weights)} --teacher-weights were given; they pair in order, so give one"
-            " for each (none, for a run folder)"
-        )
-    padded = list(weights) or ["none"] * len(names)
-    return [Start(name, weight) for name, weight in zip(names, padded, strict=True)]
+    stores = {**job.stores, "train": decoded(labelled.train, job.preprocessing, listener)}
+    return replace(job, splits=labelled, stores=stores, settings=settings)

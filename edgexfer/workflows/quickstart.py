@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgexfer.distill import Objective
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.results import run_bench
 from edgexfer.training import Listener, Recipe
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.distill import DistillResult, distill_data
+from edgexfer.workflows.distill import DistillResult, Teaching, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.report import make_report
 from edgexfer.workflows.train import Start, Target, finetune_data
@@ -59,14 +58,14 @@ def quickstart(out: Path, listener: Listener, *, seed: int = 0, force: bool = Fa
     recipe = Recipe(epochs=TEACHER_EPOCHS, batch_size=BATCH_SIZE, seed=seed)
     finetune_data(data, Start(TEACHER), recipe, Target(out / "teacher", argv=argv), listener)
     listener.say(f"2/6 student: {STUDENT} learns from the teacher")
-    distilled = distill_data(
+    (distilled,) = distill_data(
         data,
-        Start(STUDENT),
+        [Start(STUDENT)],
         [Start(str(out / "teacher"))],
         Recipe(epochs=STUDENT_EPOCHS, batch_size=BATCH_SIZE, seed=seed),
         Target(out / "student", argv=argv),
         listener,
-        objective=Objective(),
+        Teaching(),
     )
     listener.say("3/6 export: BatchNorm folded, ONNX in float32 and int8, each proven")
     exported = export_run(out / "student", out / "student.onnx", ExportChoice(int8=True), listener)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgexfer.distill import Objective
 from edgexfer.errors import RecipeError, TeacherError
 from edgexfer.runs import is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.distill import distill_data, pair_teachers
+from edgexfer.workflows.distill import Teaching, distill_data
+from edgexfer.workflows.teachers import pair_teachers
 from edgexfer.workflows.train import Start, Target
 
 RECIPE = Recipe(epochs=12, batch_size=8, lr=0.01, image_size=32)
@@ -33,17 +35,14 @@ def test_distilling_scores_the_teacher_and_keeps_the_baseline(
     teacher: Path, colours: Path, small_net: str, tmp_path: Path
 ) -> None:
     out, heard = tmp_path / "student", Heard()
-    result = distill_data(
+    (result,) = distill_data(
         DataChoice(str(colours)),
-        Start("tiny-darknet"),
+        [Start("tiny-darknet")],
         [Start(str(teacher)), Start(small_net)],
         Recipe(epochs=1, batch_size=8, image_size=32),
         Target(out),
         heard,
-        objective=Objective("kd", 2.0, 0.5),
-        ensemble="arithmetic",
-        teacher_recipe=RECIPE,
-        with_baseline=True,
+        Teaching(Objective("kd", 2.0, 0.5), "arithmetic", teacher_recipe=RECIPE, with_baseline=True),
     )
     made = read_run(out / "teachers" / "1-small.py-build")
     assert result.student.scores["teacher"]["parameters"] == 2 * made.scores["parameters"]
@@ -65,13 +64,12 @@ def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, sm
         heard = Heard()
         distill_data(
             DataChoice(str(colours)),
-            Start(small_net),
+            [Start(small_net)],
             [Start(str(broken))],
             Recipe(epochs=1, image_size=32, batch_size=8),
             Target(tmp_path / "out", force=True),
             heard,
-            objective=Objective(),
-            allow_weak=allow_weak,
+            Teaching(allow_weak=allow_weak),
         )
         return heard.lines
 
@@ -93,6 +91,59 @@ def test_the_order_of_classes_is_mapped_by_name(teacher: Path, colours: Path, sm
     np.testing.assert_allclose(b, a[:, [2, 0, 1]], atol=1e-6)
     with pytest.raises(TeacherError, match=r"lacks \['pink'\] and has \['blue', 'green'\] too many"):
         from_run(teacher, ("red", "pink"))
+
+
+def test_unlabelled_pictures_are_taught_and_the_baseline_gets_as_many_steps(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    (tmp_path / "more").mkdir()
+    for number in range(42):
+        pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "more" / f"{number}.png")
+    heard = Heard()
+    (result,) = distill_data(
+        DataChoice(str(colours)),
+        [Start(small_net)],
+        [Start(str(teacher))],
+        Recipe(epochs=2, batch_size=8, image_size=32, mixup=0.5),
+        Target(tmp_path / "out"),
+        heard,
+        Teaching(with_baseline=True, unlabelled=tmp_path / "more"),
+    )
+    assert result.student.recipe["unlabelled"] == {"path": str(tmp_path / "more"), "images": 42}
+    assert result.student.scores["train_images"] == 42 + 42
+    assert result.baseline is not None
+    assert result.baseline.scores["train_images"] == 42
+    assert result.baseline.recipe["settings"]["epochs"] == 4
+    assert (
+        result.student.splits_fingerprint == result.baseline.splits_fingerprint == read_run(teacher).splits_fingerprint
+    )
+    assert any("42 pictures without labels" in line for line in heard.lines)
+
+
+def test_several_students_share_the_teachers_and_their_outputs(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    heard = Heard()
+    students = [Start("tiny-darknet"), Start("cifar-resnet20")]
+    target = Target(tmp_path / "out")
+    teachers = [Start(str(teacher))]
+    results = distill_data(
+        DataChoice(str(colours)),
+        students,
+        teachers,
+        Recipe(epochs=1, batch_size=8, image_size=32),
+        target,
+        heard,
+        Teaching(),
+    )
+    assert [result.out.name for result in results] == ["tiny-darknet", "cifar-resnet20"]
+    assert [read_run(result.out).model for result in results] == ["tiny-darknet", "cifar-resnet20"]
+    told = [line for line in heard.lines if line.startswith("teacher outputs: 1 views of 42 pictures")]
+    assert len(told) == 2 and "100% of them known already" in told[1]
+    with pytest.raises(RecipeError, match="several students are called tiny-darknet"):
+        distill_data(DataChoice(str(colours)), [students[0]] * 2, teachers, Recipe(), target, Silent(), Teaching())
 
 
 def test_mistakes_are_named() -> None:
