@@ -1,7 +1,7 @@
 """Whether, and by which loss, distillation makes a better student: accuracy and calibration over seeds.
 
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR
-    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --arms hard,kd --seeds 0
+    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --arms hard,default --seeds 0
 
 CIFAR10 is a folder ``train/ val/ test/`` of class folders; WEIGHTS holds the published CIFAR-10 ResNets
 (``resnet20-12fca82f.th`` and its like, github.com/akamaster/pytorch_resnet_cifar10). 2,000 pictures, 200 a class, are
@@ -79,13 +79,13 @@ ARMS = {
     "few-smoothed": Arm(few=True, smoothing=0.1),
     "few-unlabelled": Arm(ONE, few=True),
     "few-unlabelled-three": Arm(THREE, few=True),
-    "kd": Arm(ONE, Teaching(Objective("kd"))),
     "kd-T2": Arm(ONE, Teaching(Objective("kd", temperature=2.0))),
     "standardised": Arm(ONE, Teaching(Objective("kd", standardise=True))),
     "dist": Arm(ONE, Teaching(Objective("dist"))),
     "dkd": Arm(ONE, Teaching(Objective("dkd"))),
     "three-arithmetic": Arm(THREE, Teaching(ensemble="arithmetic")),
     "three-weighted": Arm(THREE, Teaching(ensemble="weighted")),
+    "low-lr": Arm(ONE, lr=2e-3),
     "hard-high-lr": Arm(lr=4e-3),
     "resnet56": Arm(("cifar-resnet56",)),
 }

@@ -19,6 +19,8 @@ from edgexfer.training.optim import OPTIMIZERS
 AUGMENTATIONS = ("none", "light", "strong")
 PASSES_SCRATCH = 60_000
 """Pictures that a network with random weights sees in all, as a default."""
+SOFT_RATE = 2.0
+"""Learning rate from soft labels beside the one from hard labels, for random weights."""
 PASSES_PRETRAINED = 24_000
 """Pictures that a pretrained network sees in all, as a default."""
 
@@ -159,7 +161,10 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "epochs": (epochs, f"{facts.images} training pictures, {'trained' if facts.pretrained else 'random'} weights"),
         "batch_size": (batch_size, f"{facts.images} training pictures"),
         "optimizer": (optimizer, "robust without tuning"),
-        "lr": (_learning_rate(optimizer, batch_size, facts.pretrained), f"{optimizer} at batch {batch_size}"),
+        "lr": (
+            _learning_rate(optimizer, batch_size, facts),
+            f"{optimizer} at batch {batch_size}{', soft labels' if facts.has_soft_labels else ''}",
+        ),
         "weight_decay": (0.05 if optimizer == "adamw" else 5e-4, f"usual for {optimizer}"),
         "warmup_epochs": (min(3, epochs // 5), "a tenth or so of the epochs"),
         "label_smoothing": (0.0 if facts.has_soft_labels else 0.1, "soft labels" if facts.has_soft_labels else "usual"),
@@ -194,8 +199,12 @@ def _epochs(facts: Facts) -> int:
     return max(fewest, min(most, round(passes / facts.images)))
 
 
-def _learning_rate(optimizer: str, batch_size: int, pretrained: bool) -> float:
-    """The peak for batches of 64, scaled by the square root for AdamW and linearly for SGD."""
+def _learning_rate(optimizer: str, batch_size: int, facts: Facts) -> float:
+    """The peak for batches of 64, scaled by the square root for AdamW and linearly for SGD.
+
+    Random weights take twice the rate from soft labels, whose gradients are less noisy than those of hard ones.
+    """
+    times = SOFT_RATE if facts.has_soft_labels and not facts.pretrained else 1.0
     if optimizer == "adamw":
-        return (3e-4 if pretrained else 2e-3) * math.sqrt(batch_size / 64)
-    return (0.01 if pretrained else 0.05) * batch_size / 64
+        return times * (3e-4 if facts.pretrained else 2e-3) * math.sqrt(batch_size / 64)
+    return times * (0.01 if facts.pretrained else 0.05) * batch_size / 64

@@ -21,8 +21,7 @@ from edgexfer.distill import (
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
 from edgexfer.runs import Run, is_run, read_run
-from edgexfer.training import Job, Listener, Recipe
-from edgexfer.training.job import decoded
+from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.teachers import make_teachers
 from edgexfer.workflows.train import Start, Target, prepare_start
@@ -173,9 +172,8 @@ def _distill_one(
     if teaching.with_baseline:
         listener.say("hard-label baseline: the same student, steps and seed, without the teacher")
         record = {**taught.record, "command": "baseline"}
-        baseline = hard_label_baseline(
-            _labelled_only(plain, taught.labelled, listener), out / BASELINE_FOLDER, listener, record=record
-        )
+        alone = _baseline_job(taught, student, recipe, plain.settings, listener)
+        baseline = hard_label_baseline(alone, out / BASELINE_FOLDER, listener, record=record)
     return DistillResult(out, run, baseline)
 
 
@@ -187,16 +185,13 @@ def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching) -> Job
     return replace(job, settings=replace(job.settings, views=count))
 
 
-def _labelled_only(job: Job, labelled: Splits, listener: Listener) -> Job:
-    """The same training without the unlabelled pictures: more epochs, so that it has as many steps."""
-    if len(labelled.train) == len(job.splits.train):
-        return job
-    times = len(job.splits.train) / len(labelled.train)
-    settings = replace(
-        job.settings,
-        epochs=round(job.settings.epochs * times),
-        warmup_epochs=round(job.settings.warmup_epochs * times),
-        patience=round(job.settings.patience * times),
+def _baseline_job(taught: Class, student: Start, recipe: Recipe, settings: Settings, listener: Listener) -> Job:
+    """The same student on the labelled pictures alone, with as many steps and the defaults that suit hard labels."""
+    times = len(taught.splits.train) / len(taught.labelled.train)
+    wishes = replace(
+        recipe,
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        epochs=round(settings.epochs * times),
     )
-    stores = {**job.stores, "train": decoded(labelled.train, job.preprocessing, listener)}
-    return replace(job, splits=labelled, stores=stores, settings=settings)
+    return prepare_start(taught.labelled, student, wishes, listener)

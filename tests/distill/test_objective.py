@@ -12,8 +12,9 @@ from edgexfer.errors import RecipeError
     ("classes", "confidence", "loss", "why"),
     [
         (2, 0.999, "kd", "with 2 classes dkd and dist lose"),
-        (10, 0.999, "dkd", "gives its own class 99.9% on the training views, which would leave kd almost no weight"),
-        (10, 0.7, "kd", "gives its own class 70.0% on the training views, and spreads the rest"),
+        (10, 0.999, "kd", "10 classes; the teacher gives its own class 99.9% on the training views"),
+        (100, 0.999, "dkd", "own class 99.9% on the training views, which would leave kd almost no weight"),
+        (100, 0.7, "kd", "gives its own class 70.0% on the training views, and spreads the rest"),
         (1000, 0.97, "dkd", "97.0%"),
     ],
 )
