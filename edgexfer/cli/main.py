@@ -13,6 +13,7 @@ from edgexfer.version import __version__
 COMMANDS = {
     "quickstart": ("quickstart", "The whole way on 1,797 handwritten digits, in a few minutes."),
     "models": ("models", "List the networks there are."),
+    "advise": ("advise", "Which of the four ways to transfer fits your pictures, and why."),
     "finetune": ("finetune", "Fit a network, pretrained or not, to your own classes."),
     "distill": ("distill", "Teach a compact student with a teacher, or several."),
     "evaluate": ("evaluate", "Accuracy of a run or an ONNX file on labelled pictures."),

@@ -69,7 +69,9 @@ class Strategy:
             yield f"strategy is {self.name!r}; allowed: {', '.join((*STRATEGIES, AUTO))}"
             return
         for key, where in _ONLY.items():
-            if getattr(self, key) not in (None, False) and self.name not in (*where, AUTO):
+            if (
+                getattr(self, key) not in (None, False) or (key == "gradual" and self.gradual is False)
+            ) and self.name not in (*where, AUTO):
                 yield f"{_option(key)} does not apply to the strategy {self.name}; it does to {' and '.join(where)}"
         if self.bn is not None and self.bn not in BATCHNORM_POLICIES:
             yield f"--bn is {self.bn!r}; allowed: {', '.join(BATCHNORM_POLICIES)}"

@@ -8,13 +8,12 @@ from pathlib import Path
 from edgexfer import nets
 from edgexfer.data import Splits
 from edgexfer.distill import Teacher, from_run, from_weights
-from edgexfer.errors import RecipeError
 from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.transfer import finetune
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.train import Start, prepare_start
+from edgexfer.workflows.train import Start, pair_weights, prepare_start
 
 
 def pair_teachers(names: Sequence[str], weights: Sequence[str]) -> list[Start]:
@@ -23,13 +22,8 @@ def pair_teachers(names: Sequence[str], weights: Sequence[str]) -> list[Start]:
     Raises:
         RecipeError: There are more weights than teachers, or some but not as many.
     """
-    if weights and len(weights) != len(names):
-        raise RecipeError(
-            f"{len(names)} --teacher and {len(weights)} --teacher-weights were given; they pair in order, so give one"
-            " for each (none, for a run folder)"
-        )
-    padded = list(weights) or ["none"] * len(names)
-    return [Start(name, weight) for name, weight in zip(names, padded, strict=True)]
+    pairs = pair_weights("--teacher", names, "--teacher-weights", weights, "none")
+    return [Start(name, weight) for name, weight in pairs]
 
 
 def make_teachers(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgexfer.data import Splits
-from edgexfer.errors import WouldOverwriteError
+from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
-from edgexfer.transfer import Strategy, transfer
+from edgexfer.transfer import AUTO, Strategy, transfer
+from edgexfer.transfer.advise import advise
 from edgexfer.workflows.data import DataChoice
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
@@ -87,10 +89,38 @@ def finetune_data(
         listener.say(f"{str(target.out)!r} is finished already")
         return finished
     strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
+    return transfer_splits(
+        data.load(), start, recipe, strategy, target.out, listener, data.record("finetune", list(target.argv))
+    )
+
+
+def transfer_splits(
+    splits: Splits,
+    start: Start,
+    recipe: Recipe,
+    strategy: Strategy,
+    out: Path,
+    listener: Listener,
+    record: Mapping[str, Any],
+) -> Run:
+    """Fits one network to the splits by a strategy; ``auto`` asks for advice first and keeps it in the run."""
+    if strategy.name == AUTO and start.weights == "none":
+        listener.say("strategy auto: the first weights are random, so the network learns from scratch")
+        strategy = strategy.settled("scratch")
+    if strategy.name == AUTO:
+        job = prepare_start(splits, start, recipe, listener)
+        advice = advise(job, listener)
+        for reason in advice.reasons:
+            listener.say(f"advice: {reason}")
+        record = {**record, "advice": advice.to_dict()}
+        strategy = strategy.settled(advice.strategy)
+        if strategy.name != "scratch":
+            return transfer(job, strategy, out, listener, record=record)
     if strategy.name == "scratch":
         start = replace(start, weights="none")
-    job = prepare_start(data.load(), start, recipe, listener)
-    return transfer(job, strategy, target.out, listener, record=data.record("finetune", list(target.argv)))
+    elif start.weights == "none":
+        listener.warn(f"strategy {strategy.name} on random weights: there is nothing to transfer; pass --weights")
+    return transfer(prepare_start(splits, start, recipe, listener), strategy, out, listener, record=record)
 
 
 def prepare_start(
@@ -107,6 +137,22 @@ def prepare_start(
         std=start.std,
         has_soft_labels=has_soft_labels,
     )
+
+
+def pair_weights(
+    option: str, names: Sequence[str], weights_option: str, weights: Sequence[str], default: str
+) -> list[tuple[str, str]]:
+    """Pairs names and their weights in order; ``default`` for all where no weights are given.
+
+    Raises:
+        RecipeError: There are some weights, but not as many as names.
+    """
+    if weights and len(weights) != len(names):
+        raise RecipeError(
+            f"{len(names)} {option} and {len(weights)} {weights_option} were given; they pair in order, so give one"
+            " for each (none, for a run folder)"
+        )
+    return list(zip(names, list(weights) or [default] * len(names), strict=True))
 
 
 def run_summary(folder: Path, run: Run) -> dict[str, Any]:

@@ -1,0 +1,280 @@
+"""Which of the four ways to transfer fits: measured on frozen features, said in words.
+
+The textbook's square asks two questions: are there many pictures, and are they like those of pretraining? Both are
+answered by measurements on the features of the training pictures, without training the network:
+
+* *alike*: the share of the way from guessing to certainty that a linear probe on the frozen embedding goes,
+  ``(probe - chance) / (1 - chance)``, and whether a shallower place of the network serves better than the embedding;
+* *many*: pictures in all and a class.
+
+What follows from them (``corner``) was fitted to measured cases, see ``benchmarks/advice.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgexfer.training import Job, Listener, Recipe
+from edgexfer.training.leave import majority_share
+from edgexfer.training.recipe import Facts, settle
+from edgexfer.transfer.blocks import EMBEDDING
+from edgexfer.transfer.classifier import MOST_PROBED, MOST_VIEWS, Probe
+from edgexfer.transfer.features import Extractor, Rows
+from edgexfer.transfer.head import fit_on_features, ready_student
+from edgexfer.transfer.logistic import cross_validate
+from edgexfer.transfer.measures import Interval, h_score, knn_top1, logme, wilson
+from edgexfer.transfer.strategies import WORDS
+
+Ints = NDArray[np.int64]
+
+ALIKE = 0.5
+"""Share of the way from guessing to certainty above which pictures count as like those of pretraining."""
+MANY = 1_000
+"""Training pictures from which a whole network can be retrained without forgetting more than it learns."""
+MANY_A_CLASS = 40
+MANY_FOR_SCRATCH = 5_000
+TIMED = 16
+SHALLOWER_GAIN = 0.03
+"""How much better a shallower place has to serve before the embedding counts as too specialised."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured on the frozen features of the training pictures.
+
+    Attributes:
+        images: Training pictures.
+        classes: Classes.
+        images_per_class: Mean number of training pictures of a class.
+        rarest: Pictures of the class that has fewest.
+        chance: Accuracy of always answering the most frequent class.
+        probe: Cross-validated accuracy of a linear probe on the embedding.
+        knn: Leave-one-out accuracy of the nearest neighbours by cosine.
+        logme: See ``measures.logme``.
+        h_score: See ``measures.h_score``.
+        probe_by_depth: Accuracy of a probe at several places, the embedding last.
+        per_class: Accuracy of the probe on each class, by name.
+        seconds: Time that cross-validation and the fit of the head took.
+    """
+
+    images: int
+    classes: int
+    images_per_class: float
+    rarest: int
+    chance: float
+    probe: Interval
+    knn: Interval
+    logme: float
+    h_score: float
+    probe_by_depth: tuple[Probe, ...] = ()
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def alike(self) -> float:
+        """Share of the way from guessing to certainty that the probe goes, 0 to 1."""
+        return max(0.0, (self.probe.value - self.chance) / max(1e-9, 1 - self.chance))
+
+    @property
+    def shallower_gain(self) -> float:
+        """How much better the best shallower place serves than the embedding; below 0 where none does."""
+        inner = [probe.top1 for probe in self.probe_by_depth if probe.place != EMBEDDING]
+        last = [probe.top1 for probe in self.probe_by_depth if probe.place == EMBEDDING]
+        return max(inner) - last[0] if inner and last else 0.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The strategy that fits, and why.
+
+    Attributes:
+        strategy: What is advised.
+        runner_up: What would be next.
+        corner: Where the data stands in the square, ``("few" | "many", "alike" | "unlike")``.
+        reasons: Sentences for a person.
+        measured: What they rest on.
+        expected: Accuracy that the advised strategy is expected to reach.
+    """
+
+    strategy: str
+    runner_up: str
+    corner: tuple[str, str]
+    reasons: tuple[str, ...]
+    measured: Measurements
+    expected: Interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """The advice as JSON holds it."""
+        measured = self.measured
+        return {
+            "strategy": self.strategy,
+            "runner_up": self.runner_up,
+            "corner": list(self.corner),
+            "reasons": list(self.reasons),
+            "expected_top1": self.expected.value,
+            "expected_top1_interval": [self.expected.low, self.expected.high],
+            "images": measured.images,
+            "images_per_class": measured.images_per_class,
+            "rarest_class_images": measured.rarest,
+            "classes": measured.classes,
+            "chance": measured.chance,
+            "alike": measured.alike,
+            "probe_top1": measured.probe.value,
+            "probe_top1_interval": [measured.probe.low, measured.probe.high],
+            "knn_top1": measured.knn.value,
+            "knn_top1_interval": [measured.knn.low, measured.knn.high],
+            "logme": measured.logme,
+            "h_score": measured.h_score,
+            "probe_by_depth": [asdict(probe) for probe in measured.probe_by_depth],
+            "per_class": dict(measured.per_class),
+        }
+
+
+def advise(job: Job, listener: Listener) -> Advice:
+    """Measures the frozen features of the job's training pictures, and says which strategy fits."""
+    return advice_from(measure_job(job, listener))
+
+
+def measure_job(job: Job, listener: Listener) -> Measurements:
+    """The measurements on the frozen features of the job's training pictures."""
+    student = ready_student(job)
+    extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
+    train = job.splits.train
+    rows = extract(train, job.stores["train"], listener)
+    depths = [*((place.name, place.depth) for place in extract.depths), (EMBEDDING, 1.0)]
+    return measure(rows, train.labels, job.splits.classes, depths, seed=job.settings.seed, listener=listener)
+
+
+def measure(
+    rows: Rows,
+    labels: Ints,
+    classes: Sequence[str],
+    depths: Sequence[tuple[str, float]],
+    *,
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Measurements:
+    """All measurements, from features.
+
+    Args:
+        rows: Features ``(N, D)`` by place; ``embedding`` is among them.
+        labels: ``(N,)``.
+        classes: Names, ``K``.
+        depths: Name and depth of each place, the embedding last.
+        seed: Of folds and draws.
+        listener: Hears how it goes.
+    """
+    embedding = rows[EMBEDDING]
+    count, counts = len(labels), np.bincount(labels, minlength=len(classes))
+    fitted = fit_on_features(embedding, labels, len(classes), seed=seed, listener=listener)
+    chosen = np.sort(np.random.default_rng(seed).permutation(count)[:MOST_PROBED])
+    probes = []
+    for name, depth in depths if fitted.top1 is not None else ():
+        if name == EMBEDDING and count <= MOST_PROBED and fitted.top1 is not None:
+            top1 = fitted.top1.value
+        else:
+            top1 = cross_validate(rows[name][chosen], labels[chosen], len(classes), seed=seed).top1(labels[chosen])
+        probes.append(Probe(name, depth, top1))
+    chance = majority_share(labels)
+    per_class = {}
+    if fitted.validation is not None:
+        right = fitted.validation.predicted == labels
+        asked = fitted.validation.predicted >= 0
+        for index, name in enumerate(classes):
+            here = asked & (labels == index)
+            if here.any():
+                per_class[name] = float(right[here].mean())
+    return Measurements(
+        images=count,
+        classes=len(classes),
+        images_per_class=count / len(classes),
+        rarest=int(counts[counts > 0].min()),
+        chance=chance,
+        probe=fitted.top1 or Interval(chance, 0.0, 1.0),
+        knn=wilson(knn_top1(embedding[chosen], labels[chosen]) * len(chosen), len(chosen)),
+        logme=logme(embedding[chosen], labels[chosen]),
+        h_score=h_score(embedding[chosen], labels[chosen]),
+        probe_by_depth=tuple(probes),
+        per_class=per_class,
+        seconds=fitted.seconds,
+    )
+
+
+def advice_from(measured: Measurements) -> Advice:
+    """The rule: from measurements to a strategy; pure, so that it can be tested and drawn."""
+    many = measured.images >= MANY and measured.images_per_class >= MANY_A_CLASS
+    too_special = measured.shallower_gain >= SHALLOWER_GAIN
+    alike = measured.alike >= ALIKE and not too_special
+    corner = ("many" if many else "few", "alike" if alike else "unlike")
+    if corner == ("few", "alike"):
+        strategy, runner_up = "head", "full"
+    elif corner == ("few", "unlike"):
+        strategy, runner_up = "classifier", "full"
+    elif corner == ("many", "alike") or measured.images < MANY_FOR_SCRATCH:
+        strategy, runner_up = "full", "head" if alike else "classifier"
+    else:
+        strategy, runner_up = "scratch", "full"
+    reasons = tuple(_reasons(measured, corner, strategy))
+    return Advice(strategy, runner_up, corner, reasons, measured, expected_top1(measured, strategy))
+
+
+def expected_top1(measured: Measurements, strategy: str) -> Interval:
+    """What a strategy is expected to reach on held-out pictures: the probe, which is ``head`` itself, or more."""
+    return measured.probe
+
+
+def seconds_by_strategy(job: Job, measured: Measurements, listener: Listener) -> dict[str, float]:
+    """Rough time of each strategy on this machine, from a timed batch: a step costs three times a forward pass."""
+    student = ready_student(job).eval()
+    pixels = torch.zeros(TIMED, 3, *job.preprocessing.input_size, device=job.device)
+    with torch.no_grad():
+        student(pixels)
+        started = time.perf_counter()
+        student(pixels)
+    forward = (time.perf_counter() - started) / TIMED * measured.images
+    epochs = job.settings.epochs
+    scratch = settle(Recipe(), Facts(measured.images, job.splits.image_size, 224, False))[0].epochs
+    return {
+        "head": forward + measured.seconds,
+        "classifier": min(epochs, MOST_VIEWS) * forward + epochs * forward,
+        "full": forward + measured.seconds + 3 * epochs * forward,
+        "scratch": 3 * scratch * forward,
+    }
+
+
+def _reasons(measured: Measurements, corner: tuple[str, str], strategy: str) -> list[str]:
+    many, alike = corner
+    probe, chance = measured.probe, measured.chance
+    told = [
+        f"{measured.images} training pictures of {measured.classes} classes, {measured.images_per_class:.0f} a class"
+        f" (the rarest has {measured.rarest}): that is {many}",
+        f"a linear probe on the frozen features is right for {probe.value:.1%} of held-out pictures (95% interval"
+        f" {probe.low:.1%} to {probe.high:.1%}), where guessing gives {chance:.1%}: {measured.alike:.0%} of the way"
+        f" from guessing to certainty, so the pictures are {alike} those of pretraining",
+        f"the nearest neighbours are right for {measured.knn.value:.1%}: "
+        + (
+            "classes lie in separate clouds already"
+            if measured.knn.value > probe.value - 0.05
+            else "classes are mixed in the raw features, and a fitted head separates them"
+        ),
+    ]
+    inner = [probe for probe in measured.probe_by_depth if probe.place != EMBEDDING]
+    if inner:
+        best = max(inner, key=lambda probe: probe.top1)
+        gain = measured.shallower_gain
+        if gain >= SHALLOWER_GAIN:
+            verdict = f"{gain:.1%} better than its end: its last layers are too specialised for these pictures"
+        elif gain > 0:
+            verdict = "hardly better than its end: features are general to the last layers"
+        else:
+            verdict = "no better than its end: features are general to the last layer"
+        told.append(f"the best place inside the network is {best.place} with {best.top1:.1%}, {verdict}")
+    told.append(f"so {strategy}: {WORDS[strategy]}")
+    return told
