@@ -48,6 +48,27 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     show_default=True,
     help="Pixels with the preprocessing in the graph, or normalised floats.",
 )
+@click.option(
+    "--calibration",
+    type=click.Choice(["auto", "minmax", "entropy", "percentile"]),
+    default="auto",
+    show_default=True,
+    help="How int8 ranges are chosen; auto tries all.",
+)
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Training pictures that int8 is calibrated on, at most; memory does not grow with them.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="Points of accuracy that int8 may lose; the most sensitive layers stay in float32 for it.",
+)
 @click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), help="An int8 plan to repeat.")
 @click.option("--data", help="The run's data, where it lies elsewhere now.")
 @click.option("--data-root", help="Where torchvision's data sets lie.")
@@ -62,6 +83,9 @@ def command(
     target: str | None,
     input_kind: str,
     plan: Path | None,
+    calibration: str,
+    calibration_images: int,
+    max_drop: float,
     data: str | None,
     data_root: str | None,
     out: Path,
@@ -75,7 +99,16 @@ def command(
     from edgexfer.workflows.export import ExportChoice, export_file, export_run
 
     choice = ExportChoice(
-        fold_bn=fold_bn, int8=int8, target=target, input=input_kind, plan=plan, data=data, data_root=data_root
+        fold_bn=fold_bn,
+        int8=int8,
+        target=target,
+        plan=plan,
+        calibration=calibration,
+        calibration_images=calibration_images,
+        max_drop=max_drop,
+        input=input_kind,
+        data=data,
+        data_root=data_root,
     )
     with Talk() as talk:
         if source.is_file():

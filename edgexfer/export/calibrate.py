@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,14 +11,14 @@ import onnx
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph, qdq
 from edgexfer.export.golden import feed
+from edgexfer.export.held import hold_outputs
+from edgexfer.export.histogram import Histogram
 from edgexfer.export.plan import METHODS
 from edgexfer.export.runtime import open_session
-from edgexfer.onnxruntime_import import import_onnxruntime
 from edgexfer.preprocessing import Preprocessing
 
 AT_ONCE = 4
-TRIAL_IMAGES = 32
-BINS = 2048
+TRIAL_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,9 @@ def calibrate(
     Raises:
         QuantizationError: The stream holds no picture, or pictures of another size.
     """
-    import_onnxruntime()
-    from onnxruntime.quantization.calibrate import HistogramCollector
-
     names = qdq.activations(model)
     session = open_session(graph.to_bytes(_with_outputs(model, names)))
-    collector = HistogramCollector("percentile", False, BINS, 128, 99.99, "same")
+    histograms = {name: Histogram() for name in names}
     reservoir = _Reservoir(TRIAL_IMAGES)
     for batch in batches:
         _check(batch, preprocessing)
@@ -80,31 +76,22 @@ def calibrate(
         for start in range(0, len(batch), AT_ONCE):
             part = feed(batch[start : start + AT_ONCE], preprocessing, kind)
             values = session.run(names, {session.get_inputs()[0].name: part})
-            collector.collect_value(dict(zip(names, values, strict=True)))
+            for name, value in zip(names, values, strict=True):
+                histograms[name].add(value)
     if not reservoir.seen:
         raise QuantizationError(
             "int8 needs real pictures to calibrate on, and none were given: pass the training split"
         )
-    ranges = {method: _ranges(collector, method) for method in METHODS}
+    ranges = {method: {name: histograms[name].range(method) for name in names} for method in METHODS}
     return Calibration(ranges, np.stack(reservoir.kept), reservoir.seen)
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    held = qdq.hold_outputs(model)
+    held = hold_outputs(model)
     present = {o.name for o in held.graph.output}
     values = {v.name: v for v in held.graph.value_info}
     held.graph.output.extend(values[n] for n in names if n not in present)
     return held
-
-
-def _ranges(collector: Any, method: str) -> dict[str, tuple[float, float]]:
-    """Ranges from the histograms, which hold the extremes too."""
-    if method == "minmax":
-        return {name: (float(entry[2]), float(entry[3])) for name, entry in collector.histogram_dict.items()}
-    collector.percentile = float(method.split()[1])
-    with qdq.quiet():
-        found = collector.compute_percentile()
-    return {name: (float(pair[0]), float(max(pair[0], pair[1]))) for name, pair in found.items()}
 
 
 def _check(batch: np.ndarray, preprocessing: Preprocessing) -> None:

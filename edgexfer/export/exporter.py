@@ -18,7 +18,8 @@ from edgexfer.export import graph, parity
 from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Kept, Proof
 from edgexfer.export.plan import read_plan, write_plan
-from edgexfer.export.quantize import Int8, Source, Witnesses, quantize
+from edgexfer.export.progress import Bar
+from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
@@ -57,7 +58,13 @@ class _Answers:
 
 
 def export_network(
-    net: nn.Module, request: ExportRequest, out: Path, *, pictures: Pictures, say: Say = lambda _: None
+    net: nn.Module,
+    request: ExportRequest,
+    out: Path,
+    *,
+    pictures: Pictures,
+    say: Say = lambda _: None,
+    bar: Bar | None = None,
 ) -> ExportResult:
     """Writes ``out`` and ``<stem>.proof.json`` once ONNX Runtime has given PyTorch's answers.
 
@@ -69,6 +76,7 @@ def export_network(
         out: The ``.onnx`` file to write.
         pictures: What the comparison is made on; the golden samples are always compared too.
         say: Takes each sentence of the talk.
+        bar: Shows how far the search for int8 is.
 
     Raises:
         WouldOverwriteError: A file exists and ``force`` is off.
@@ -97,7 +105,8 @@ def export_network(
         return result
     source = Source(proven.model, proven.info, content)
     witnesses = Witnesses(pictures.images, pictures.labels, proven.logits)
-    made = quantize(source, witnesses, pictures.calibration, target=request.target, plan=plan, say=say)
+    options = Options(request.target, request.calibration, request.max_drop, pictures.tuning)
+    made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
     write_bytes(files.int8, made.content)
     if plan is None:
         write_plan(files.plan, made.plan)
@@ -176,7 +185,13 @@ def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
         "top1": made.top1,
         "top1_float32": made.top1_float32,
         "plan": made.plan.describe(),
+        "float_layers": list(made.plan.float_layers),
         "float_islands": made.islands,
+        "drop_points": None if made.drop is None else made.drop.points,
+        "drop_interval_points": None if made.drop is None else list(made.drop.interval),
+        "max_drop_points": made.max_drop,
+        "recommended": made.recommended,
+        "trace": made.trace,
         "speedup": timed.speedup if timed is not None else None,
         "latency_s": None if timed is None else {"float32": list(timed.first_s), "int8": list(timed.second_s)},
         "verdict": list(made.verdict),

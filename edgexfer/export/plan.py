@@ -12,7 +12,7 @@ from edgexfer.errors import QuantizationError
 from edgexfer.export.metadata import TARGETS
 from edgexfer.files import FORMAT, read_json, write_json
 
-METHODS = ("minmax", "percentile 99.99", "percentile 99.9")
+METHODS = ("minmax", "entropy", "percentile 99.99", "percentile 99.9")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class QuantizationPlan:
         method: How the ranges were chosen, one of ``METHODS``.
         per_channel: One weight scale a channel, or one a tensor.
         ranges: Lowest and highest value of every quantized activation.
+        float_layers: Names of the layers with weights that stay in float32, in the order of the graph; what only
+            follows them stays with them.
     """
 
     artifact_digest: str
@@ -32,6 +34,7 @@ class QuantizationPlan:
     method: str
     per_channel: bool
     ranges: Mapping[str, tuple[float, float]]
+    float_layers: tuple[str, ...] = ()
 
     @property
     def reduce_range(self) -> bool:
@@ -43,7 +46,9 @@ class QuantizationPlan:
         activations = "uint8" if self.target == "x86" else "int8"
         weights = "7-bit int8" if self.reduce_range else "int8"
         scale = "channel" if self.per_channel else "tensor"
-        return f"{activations} activations ({self.method}), {weights} weights, one scale a {scale}, for {self.target}"
+        left = f", {len(self.float_layers)} layers in float32" if self.float_layers else ""
+        how = f"{activations} activations ({self.method}), {weights} weights, one scale a {scale}"
+        return f"{how}{left}, for {self.target}"
 
 
 def write_plan(path: Path, plan: QuantizationPlan) -> None:
@@ -57,6 +62,7 @@ def write_plan(path: Path, plan: QuantizationPlan) -> None:
             "method": plan.method,
             "per_channel": plan.per_channel,
             "ranges": {name: list(pair) for name, pair in plan.ranges.items()},
+            "float_layers": list(plan.float_layers),
         },
     )
 
@@ -76,6 +82,7 @@ def read_plan(path: Path) -> QuantizationPlan:
             method=value["method"],
             per_channel=value["per_channel"],
             ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
+            float_layers=tuple(str(name) for name in value.get("float_layers", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise QuantizationError(

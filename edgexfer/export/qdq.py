@@ -1,8 +1,9 @@
 """The float32 graph with QuantizeLinear and DequantizeLinear put in; no data, no runtime.
 
 Between the first and the last layer with weights everything that ONNX Runtime can compute in 8 bits is wrapped; what
-it cannot (HardSwish, the global pooling) is left in float32 between the two. Preprocessing stays float32, and both
-outputs are the float32 values before any rounding to 8 bits.
+it cannot (HardSwish) is left in float32 between the two. Preprocessing stays float32, and both outputs are the float32
+values before any rounding to 8 bits. Layers that a plan leaves in float32 are taken out of their wraps again, together
+with whatever only follows them.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
+from edgexfer.export.float_layers import leave_in_float
+from edgexfer.export.held import WEIGHTED, before_layers, hold_outputs, release_outputs
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.onnxruntime_import import import_onnxruntime
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 MOVING = ("Concat", "Flatten", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
-COMPUTING = ("Add", "AveragePool", "Clip", "LeakyRelu", "Mul", "Relu", "Sigmoid")
+COMPUTING = ("Add", "AveragePool", "Clip", "GlobalAveragePool", "LeakyRelu", "Mul", "Relu", "Sigmoid")
 QUANTIZED = (*WEIGHTED, *COMPUTING, *MOVING)
-_HELD = "edgexfer_held_"
 
 
 def activations(model: onnx.ModelProto) -> list[str]:
@@ -43,6 +43,15 @@ def activations(model: onnx.ModelProto) -> list[str]:
 
 def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
     """The int8 model that a plan describes, without metadata; ``model`` is not changed.
+
+    Raises:
+        QuantizationError: The plan does not fit the model, or nothing can be quantized.
+    """
+    return leave_in_float(wrap(model, plan), model, plan.float_layers)
+
+
+def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
+    """The model with everything in wraps that 8 bits can compute, whatever the plan leaves in float32.
 
     Raises:
         QuantizationError: The plan does not fit the model, or nothing can be quantized.
@@ -74,7 +83,7 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
         quantizer.quantize_model()
         quantizer.model.topological_sort()
         made = quantizer.model.model
-    finished = _release_outputs(made)
+    finished = release_outputs(made)
     finished.ir_version = graph.IR_VERSION
     del finished.opset_import[:]
     finished.opset_import.add(domain="", version=graph.OPSET)
@@ -116,67 +125,22 @@ def quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def hold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which each output is an Identity of an inner value, so that the quantizer can wrap that value."""
-    held = onnx.ModelProto()
-    held.CopyFrom(model)
-    names = [o.name for o in held.graph.output]
-    outputs = [onnx.ValueInfoProto.FromString(o.SerializeToString()) for o in held.graph.output]
-    graph.rename(held, {name: _HELD + name for name in names})
-    held.graph.value_info.extend(held.graph.output)
-    del held.graph.output[:]
-    held.graph.output.extend(outputs)
-    for name in names:
-        held.graph.node.append(helper.make_node("Identity", [_HELD + name], [name], name=_HELD + name))
-    for number, node in enumerate(held.graph.node):
-        node.name = node.name or f"node_{number}"
-    inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(held)
-    return inferred
-
-
-def _release_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Gives the outputs back the values before rounding, and drops what nobody reads any more."""
-    released = onnx.ModelProto()
-    released.CopyFrom(model)
-    holders = [n for n in released.graph.node if n.op_type == "Identity" and n.name.startswith(_HELD)]
-    back = {n.name: n.output[0] for n in holders}
-    others = [n for n in released.graph.node if n.name not in back]
-    produced = {o for n in others for o in n.output}
-    for holder in holders:
-        if holder.name not in produced:
-            raise QuantizationError(f"the quantizer lost the output {holder.output[0]!r}")
-    del released.graph.node[:]
-    released.graph.node.extend(others)
-    graph.rename(released, back)
-    _drop_unread(released)
-    return released
-
-
-def _drop_unread(model: onnx.ModelProto) -> None:
-    nodes = list(model.graph.node)
-    while True:
-        read = {o.name for o in model.graph.output} | {i for n in nodes for i in n.input}
-        kept = [n for n in nodes if any(o in read for o in n.output)]
-        if len(kept) == len(nodes):
-            break
-        nodes = kept
-    kept_tensors = [t for t in model.graph.initializer if t.name in read]
-    del model.graph.node[:]
-    del model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(kept_tensors)
-
-
 def _left_in_float(model: onnx.ModelProto) -> list[str]:
-    """Nodes that stay as they are: everything before the first layer with weights."""
-    seen: set[str] = set()
-    left = []
-    for node in model.graph.node:
-        if node.op_type in WEIGHTED or any(i in seen for i in node.input):
-            seen.update(node.output)
-        else:
-            left.append(node.name)
-    return left
+    """Nodes that stay as they are: everything before the first layer with weights, and the last pooling."""
+    return before_layers(model) + _last_pooling(model)
+
+
+def _last_pooling(model: onnx.ModelProto) -> list[str]:
+    """What is averaged for an output and not for another layer, so that the output is not rounded to 8 bits."""
+    found, wanted = [], {o.name for o in model.graph.output}
+    for node in reversed(model.graph.node):
+        if not wanted & set(node.output):
+            continue
+        if node.op_type == "GlobalAveragePool":
+            found.append(node.name)
+        elif node.op_type in (*MOVING, "Identity"):
+            wanted.update(node.input[:1])
+    return found
 
 
 def _float_values(model: onnx.ModelProto) -> set[str]:

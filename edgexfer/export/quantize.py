@@ -2,35 +2,35 @@
 
 Static QDQ. For ``x86`` activations are uint8 and weights int8 kept to 7 bits: a processor without VNNI adds two 8-bit
 products in 16 bits and would saturate, so 8-bit weights would answer differently from machine to machine. For
-``arm64`` both are int8. Every candidate (how ranges are chosen, one weight scale a channel or a tensor) is tried on
-training pictures, and the one whose class probabilities stay closest to float32's is taken; the figures reported come
-from other pictures.
+``arm64`` both are int8. How is chosen in ``choose``, on other pictures than those that the reported figures come from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import product
+from typing import Any
 
 import numpy as np
 import onnx
 
 from edgexfer.errors import QuantizationError
 from edgexfer.export import figures, graph, qdq
-from edgexfer.export.calibrate import Calibration, calibrate
+from edgexfer.export.calibrate import calibrate
+from edgexfer.export.choose import Judge, Search, answers, methods_of
 from edgexfer.export.golden import SEED, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import TARGETS, ArtifactInfo, Proof
-from edgexfer.export.plan import METHODS, QuantizationPlan
+from edgexfer.export.plan import QuantizationPlan
+from edgexfer.export.prepare import prepare
+from edgexfer.export.progress import Bar, NoBar
 from edgexfer.export.runtime import open_session, run
 from edgexfer.export.speed import Race, race
+from edgexfer.export.verdict import recommended, verdict_of
 
-LOST_POINT = 0.01
 LEAST_AGREEMENT = 0.5
 ENOUGH_IMAGES = 16
-NO_FASTER = 1.05
 CHECKED_IMAGES = 8
 
 Say = Callable[[str], None]
@@ -67,6 +67,23 @@ class Witnesses:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What may be chosen on the way to int8.
+
+    Attributes:
+        target: One of ``TARGETS``; default this machine's.
+        calibration: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
+        max_drop: Points of accuracy that may be lost; the most sensitive layers stay in float32 for it.
+        tuning: Labelled pictures to choose on, none of them among the witnesses; else those of the calibration serve.
+    """
+
+    target: str | None = None
+    calibration: str = "auto"
+    max_drop: float = 1.0
+    tuning: Witnesses | None = None
+
+
+@dataclass(frozen=True)
 class Int8:
     """An int8 artifact that is not written yet, with what it was judged by.
 
@@ -78,7 +95,11 @@ class Int8:
         top1_float32: The same of the float32 artifact.
         race: float32 against int8 on this machine, ``None`` when it was made for another.
         islands: Operators that compute in float32 between 8-bit layers.
+        drop: Accuracy lost on the labelled pictures, paired, with its interval; ``None`` without any.
+        max_drop: Points of accuracy that may be lost.
+        trace: What was tried on the way to the plan.
         verdict: Sentences in plain words, the bad ones too.
+        recommended: ``"int8"`` or ``"float32"``; ``None`` where its speed is not known.
     """
 
     content: bytes
@@ -88,7 +109,11 @@ class Int8:
     top1_float32: float | None
     race: Race | None
     islands: dict[str, int]
-    verdict: tuple[str, ...]
+    drop: figures.Drop | None
+    max_drop: float
+    trace: list[dict[str, Any]]
+    verdict: tuple[str, ...] = ()
+    recommended: str | None = None
 
 
 def host_target() -> str:
@@ -101,9 +126,10 @@ def quantize(
     witnesses: Witnesses,
     calibration: Iterable[np.ndarray],
     *,
-    target: str | None = None,
     plan: QuantizationPlan | None = None,
+    options: Options | None = None,
     say: Say = lambda _: None,
+    bar: Bar | None = None,
 ) -> Int8:
     """Makes and judges the int8 form of a float32 artifact.
 
@@ -111,43 +137,55 @@ def quantize(
         source: The float32 artifact.
         witnesses: Held-out pictures.
         calibration: Batches of uint8 ``(n, H, W, 3)`` from the training split, taken once; not needed with ``plan``.
-        target: One of ``TARGETS``; default this machine's.
         plan: A plan to repeat instead of calibrating.
+        options: What may be chosen.
         say: Takes each sentence of the talk.
+        bar: Shows how far the search is.
 
     Raises:
         QuantizationError: The options do not fit each other, there is nothing to calibrate on, or the result answers
             so differently that it is of no use.
     """
-    plan, trial = _settle(source, calibration, target, plan, say)
+    options = options or Options()
+    base = prepare(source.model)
+    plan, trial, trace = _settle(source, base, calibration, plan, options, say, bar or NoBar())
     say(f"int8: {plan.describe()}")
-    made = qdq.quantize(source.model, plan)
+    made = qdq.quantize(base, plan)
     images = witnesses.images if len(witnesses.images) else trial
     wanted = witnesses.logits if witnesses.logits is not None and len(witnesses.images) else None
     if wanted is None:
-        wanted = _answers(source.content, images, source.info)
+        wanted = answers(source.content, images, source.info)
     content = graph.to_bytes(made)
-    found = _answers(content, images, source.info, plan.target)
+    found = answers(content, images, source.info, plan.target)
     model, info = graph.attach(made, _label(source, plan, content, witnesses, found, wanted))
     _check(content, images, found, info)
     final = graph.to_bytes(model)
     timed = None
     if plan.target == host_target():
         timed = race(source.content, final, images[:1], info.preprocessing, info.input)
+    drop = figures.paired_drop(wanted, found, witnesses.labels) if len(witnesses.labels) else None
     scores = [figures.top1(a, witnesses.labels) if len(witnesses.labels) else None for a in (found, wanted)]
     islands = qdq.float_islands(made)
-    result = Int8(final, info, plan, scores[0], scores[1], timed, islands, ())
-    return replace(result, verdict=tuple(_verdict(result)))
+    result = Int8(final, info, plan, scores[0], scores[1], timed, islands, drop, options.max_drop, trace)
+    return replace(result, verdict=tuple(verdict_of(result, host_target())), recommended=recommended(result))
 
 
 def _settle(
-    source: Source, calibration: Iterable[np.ndarray], target: str | None, plan: QuantizationPlan | None, say: Say
-) -> tuple[QuantizationPlan, np.ndarray]:
-    """The plan, and the pictures it was chosen on (the golden ones when it was given)."""
+    source: Source,
+    base: onnx.ModelProto,
+    calibration: Iterable[np.ndarray],
+    plan: QuantizationPlan | None,
+    options: Options,
+    say: Say,
+    bar: Bar,
+) -> tuple[QuantizationPlan, np.ndarray, list[dict[str, Any]]]:
+    """The plan, the pictures it was chosen on (the golden ones when it was given), and what was tried."""
+    target = options.target
     if target is not None and target not in TARGETS:
         raise QuantizationError(f"target is {target!r}; allowed: {', '.join(TARGETS)}")
     if source.info.precision != "float32":
         raise QuantizationError(f"this artifact is {source.info.precision} already; quantize the float32 one")
+    methods = methods_of(options.calibration)
     if plan is not None:
         if target not in (None, plan.target):
             raise QuantizationError(f"the plan is for {plan.target}, but --target is {target}; drop one of the two")
@@ -156,40 +194,22 @@ def _settle(
                 f"the plan was made for the artifact {plan.artifact_digest[:12]}, this one is"
                 f" {source.info.digest[:12]}; export without --plan to make a new plan"
             )
-        return plan, golden_pixels(SEED, source.info.preprocessing)
+        return plan, golden_pixels(SEED, source.info.preprocessing), []
     if target is None:
         say(f"int8 target: {host_target()}, the kind of this machine (--target chooses another)")
-    seen = calibrate(source.model, calibration, source.info.preprocessing, source.info.input)
-    return _choose(source, seen, target or host_target(), say), seen.trial
+    seen = calibrate(base, calibration, source.info.preprocessing, source.info.input)
+    say(f"int8: calibrated on {seen.images} training pictures")
+    judge = _judge(source, seen.trial, options.tuning, target or host_target())
+    search = Search(base, judge, options.max_drop, say, bar)
+    return search.choose(source.info.digest, seen.ranges, methods), seen.trial, search.trace
 
 
-def _choose(source: Source, seen: Calibration, target: str, say: Say) -> QuantizationPlan:
-    """The candidate whose probabilities stay closest to float32's on pictures of the calibration."""
-    wanted = _answers(source.content, seen.trial, source.info)
-    best: tuple[float, QuantizationPlan] | None = None
-    for plan in _candidates(source.info.digest, seen, target):
-        content = graph.to_bytes(qdq.quantize(source.model, plan))
-        apart = figures.divergence(wanted, _answers(content, seen.trial, source.info, target))
-        if np.isfinite(apart) and (best is None or apart < best[0]):
-            best = apart, plan
-    if best is None:
-        raise QuantizationError("every int8 candidate answers with NaN; use the float32 file")
-    say(
-        f"int8: calibrated on {seen.images} training pictures; of {2 * len(METHODS)} candidates the closest to float32"
-        f" was {best[1].method}, one scale a {'channel' if best[1].per_channel else 'tensor'}"
-    )
-    return best[1]
-
-
-def _candidates(digest: str, seen: Calibration, target: str) -> Iterator[QuantizationPlan]:
-    for method, per_channel in product(METHODS, (True, False)):
-        yield QuantizationPlan(digest, target, method, per_channel, seen.ranges[method])
-
-
-def _answers(content: bytes, images: np.ndarray, info: ArtifactInfo, target: str | None = None) -> np.ndarray:
-    """Logits ``(N, K)`` as the target computes them: arm64 never saturates, so x86 must not either."""
-    session = open_session(content, exact=target == "arm64")
-    return run(session, images, info.preprocessing, info.input)[0]
+def _judge(source: Source, trial: np.ndarray, tuning: Witnesses | None, target: str) -> Judge:
+    labelled = tuning is not None and len(tuning.images) >= ENOUGH_IMAGES
+    images = tuning.images if tuning is not None and labelled else trial
+    labels = tuning.labels if tuning is not None and labelled else None
+    wanted = answers(source.content, images, source.info)
+    return Judge(source.info, target, images, labels, wanted, target == host_target())
 
 
 def _label(
@@ -202,7 +222,7 @@ def _label(
 ) -> ArtifactInfo:
     """The int8 artifact's metadata."""
     info = source.info
-    golden = _answers(content, golden_pixels(SEED, info.preprocessing), info, plan.target)
+    golden = answers(content, golden_pixels(SEED, info.preprocessing), info, plan.target)
     error = max(
         figures.max_abs_error(found, wanted), figures.max_abs_error(golden, np.array(info.golden.logits, np.float32))
     )
@@ -237,34 +257,3 @@ def _check(content: bytes, images: np.ndarray, found: np.ndarray, info: Artifact
             f"this machine's 8-bit arithmetic is off by {gap:.3g} from what the int8 file says, where"
             f" {info.golden.tolerance:.3g} is allowed: its products saturate; nothing was written, use the float32 file"
         )
-
-
-def _verdict(result: Int8) -> Iterator[str]:
-    proof = result.info.proof
-    seen = f"{proof.images} held-out images" if proof.images else "training pictures only"
-    yield (
-        f"int8 against float32 on {seen}: top-1 agreement {proof.top1_agreement:.4f}, largest logit difference"
-        f" {proof.max_abs_error:.3g}"
-    )
-    if result.top1 is not None and result.top1_float32 is not None:
-        lost = result.top1_float32 - result.top1
-        yield f"int8 top-1 {result.top1:.4f}, float32 {result.top1_float32:.4f}"
-        if lost > LOST_POINT:
-            yield f"int8 loses {100 * lost:.1f} points of accuracy: that is no improvement, ship the float32 file"
-    if result.race is None:
-        yield f"int8 was made for {result.plan.target} and this machine is {host_target()}: measure its speed there"
-    else:
-        yield _speed_words(result.race)
-    if result.islands:
-        named = ", ".join(f"{kind} x{count}" for kind, count in sorted(result.islands.items()))
-        yield f"computed in float32 between the int8 layers: {named}; a network with ReLU instead would be faster"
-
-
-def _speed_words(timed: Race) -> str:
-    first, second = (1000 * s for s in timed.medians_s)
-    figures_ms = f"{second:.2f} ms against {first:.2f} ms, one picture on one thread"
-    if timed.speedup >= NO_FASTER:
-        return f"int8 is {timed.speedup:.2f}x faster than float32 here ({figures_ms})"
-    if timed.speedup <= 1 / NO_FASTER:
-        return f"int8 is {1 / timed.speedup:.2f}x slower than float32 here ({figures_ms}): ship the float32 file"
-    return f"int8 is no faster than float32 here ({figures_ms}): its gain is the smaller file"

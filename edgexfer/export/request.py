@@ -11,7 +11,7 @@ import numpy as np
 
 from edgexfer.errors import ExportError
 from edgexfer.export.metadata import INPUTS, TARGETS, ArtifactInfo
-from edgexfer.export.quantize import Int8
+from edgexfer.export.quantize import Int8, Witnesses
 from edgexfer.preprocessing import Preprocessing
 
 
@@ -30,6 +30,8 @@ class ExportRequest:
         int8: Write an int8 artifact beside the float32 one.
         target: ``"x86"`` or ``"arm64"``, whose arithmetic int8 is for; default this machine's.
         plan: A plan file of an earlier int8 export to repeat, byte for byte.
+        calibration: How int8 ranges are chosen: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
+        max_drop: Points of accuracy that int8 may lose.
     """
 
     model: str
@@ -42,6 +44,8 @@ class ExportRequest:
     int8: bool = False
     target: str | None = None
     plan: Path | None = None
+    calibration: str = "auto"
+    max_drop: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class Pictures:
         images: uint8 ``(N, H, W, 3)``, RGB, for the comparison; N may be 0.
         labels: int64 ``(N,)``.
         calibration: Batches of uint8 ``(n, H, W, 3)`` from the training split, for int8.
+        tuning: Labelled pictures that int8 is chosen on, none of them among ``images``.
     """
 
     images: np.ndarray
     labels: np.ndarray
     calibration: Iterable[np.ndarray] = ()
+    tuning: Witnesses | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Int8Result:
             "top1": made.top1,
             "top1_float32": made.top1_float32,
             "speedup": made.race.speedup if made.race is not None else None,
+            "recommended": made.recommended,
         }
 
 

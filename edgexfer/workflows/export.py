@@ -14,6 +14,7 @@ from edgexfer.data import Splits, View, build_store, eval_pixels
 from edgexfer.errors import ExportError
 from edgexfer.export.exporter import ExportRequest, Pictures, export_network
 from edgexfer.export.fold_file import fold_file
+from edgexfer.export.quantize import Witnesses
 from edgexfer.export.verify import verify
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
@@ -22,8 +23,8 @@ from edgexfer.workflows.data import held_out, load_remembered, spread_sample, ta
 
 WITNESSES = 512
 """Held-out pictures that an artifact's answers are compared on, at most."""
-CALIBRATION = 256
-"""Training pictures that int8 is calibrated on, at most."""
+TUNING = 256
+"""Labelled pictures that int8 is chosen on, at most."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class ExportChoice:
         int8: Whether an int8 file is written beside.
         target: Whose int8 arithmetic, ``x86`` or ``arm64``; ``None`` for this machine's.
         plan: An int8 plan to repeat.
+        calibration: How int8 ranges are chosen: ``auto``, ``minmax``, ``entropy`` or ``percentile``.
+        calibration_images: Training pictures that int8 is calibrated on, at most.
+        max_drop: Points of accuracy that int8 may lose.
         input: ``uint8`` or ``float``.
         data: The run's data, where it lies elsewhere now.
         data_root: Where torchvision's data sets lie now.
@@ -44,6 +48,9 @@ class ExportChoice:
     int8: bool = False
     target: str | None = None
     plan: Path | None = None
+    calibration: str = "auto"
+    calibration_images: int = 256
+    max_drop: float = 1.0
     input: str = "uint8"
     data: str | None = None
     data_root: str | None = None
@@ -71,12 +78,14 @@ def export_run(
         int8=choice.int8,
         target=choice.target,
         plan=choice.plan,
+        calibration=choice.calibration,
+        max_drop=choice.max_drop,
         input=choice.input,
         force=force,
     )
-    return export_network(
-        net.eval(), request, out, pictures=_pictures(run, splits, calibrate=choice.int8), say=listener.say
-    ).to_json()
+    pictures = _pictures(run, splits, choice)
+    made = export_network(net.eval(), request, out, pictures=pictures, say=listener.say, bar=listener)
+    return made.to_json()
 
 
 def export_file(
@@ -118,14 +127,21 @@ def verify_artifact(path: Path) -> dict[str, Any]:
     return {"artifact": str(path), "verified": True}
 
 
-def _pictures(run: Run, splits: Splits, *, calibrate: bool) -> Pictures:
-    """Held-out pictures as witnesses and, for int8, training pictures to calibrate on."""
+def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:
+    """Held-out pictures as witnesses; for int8, training pictures to calibrate on and labelled ones to choose on.
+
+    What int8 is chosen on is never what its figures are reported on: validation pictures where there is a test split,
+    else training pictures.
+    """
     view = spread_sample(held_out(splits), WITNESSES)
     order = np.array([run.classes.index(name) for name in splits.classes])
-    batches: Iterator[np.ndarray] = iter(())
-    if calibrate:
-        batches = in_batches(spread_sample(splits.train, CALIBRATION), run.preprocessing)
-    return Pictures(next(in_batches(view, run.preprocessing, len(view))), order[view.labels], batches)
+    images = next(in_batches(view, run.preprocessing, len(view)))
+    if not choice.int8 or choice.plan is not None:
+        return Pictures(images, order[view.labels])
+    batches = in_batches(spread_sample(splits.train, choice.calibration_images), run.preprocessing)
+    chosen = spread_sample(splits.train if splits.test is None else splits.val, TUNING)
+    tuning = Witnesses(next(in_batches(chosen, run.preprocessing, len(chosen))), order[chosen.labels])
+    return Pictures(images, order[view.labels], batches, tuning)
 
 
 def in_batches(view: View, preprocessing: Preprocessing, size: int = 32) -> Iterator[np.ndarray]:

@@ -1,0 +1,245 @@
+"""Which int8 form an artifact gets: ranges, scales, and the layers that stay in float32; decided on pictures, measured.
+
+1. Every candidate (how ranges are chosen, one weight scale a channel or a tensor) is tried; the one whose class
+   probabilities stay closest to float32's, by Kullback and Leibler, is taken.
+2. The first layers stay in float32 as long as that makes the file faster on this machine: a convolution over three
+   channels often is slower in 8 bits, and is the most sensitive.
+3. Where the loss is above the budget, each layer's part in it is measured by leaving it alone in float32, and what it
+   costs; the fewest layers with the largest gain for their cost stay in float32 until the loss is within the budget.
+
+The loss is accuracy on labelled pictures where there are labels, else the share of pictures that get another class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgexfer.errors import QuantizationError
+from edgexfer.export import figures, graph, qdq
+from edgexfer.export.float_layers import leave_in_float
+from edgexfer.export.held import weighted_layers
+from edgexfer.export.metadata import ArtifactInfo
+from edgexfer.export.plan import METHODS, QuantizationPlan
+from edgexfer.export.progress import Bar, NoBar
+from edgexfer.export.runtime import open_session, run
+from edgexfer.export.speed import cpu_seconds
+
+FRONTS = (1, 2, 3, 4, 6, 8, 12)
+LARGEST_FRONT = 4
+"""A quarter of the layers at most."""
+FASTER = 0.99
+RANKING_IMAGES = 32
+PRUNED = 8
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The pictures that decide, and float32's answers on them.
+
+    Attributes:
+        info: The float32 artifact's metadata.
+        target: Whose arithmetic.
+        images: uint8 ``(N, H, W, 3)``.
+        labels: int64 ``(N,)`` or ``None``.
+        wanted: float32's logits ``(N, K)``.
+        timed: Whether this machine is the target, so that its times count.
+    """
+
+    info: ArtifactInfo
+    target: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    wanted: np.ndarray
+    timed: bool
+
+    def divergence(self, model: onnx.ModelProto, count: int | None = None) -> float:
+        """How far the class probabilities are from float32's, on the first ``count`` pictures."""
+        return figures.divergence(self.wanted[:count], self._answers(model, count))
+
+    def loss_points(self, model: onnx.ModelProto) -> float:
+        """Points of accuracy lost, or of pictures with another class where there are no labels."""
+        found = self._answers(model)
+        if not np.isfinite(found).all():
+            return 100.0
+        if self.labels is None:
+            return 100 * (1 - figures.agreement(found, self.wanted))
+        return 100 * (figures.top1(self.wanted, self.labels) - figures.top1(found, self.labels))
+
+    def _answers(self, model: onnx.ModelProto, count: int | None = None) -> np.ndarray:
+        return answers(graph.to_bytes(model), self.images[:count], self.info, self.target)
+
+
+@dataclass
+class Search:
+    """One choice in the making.
+
+    Attributes:
+        base: The prepared float32 model.
+        judge: The pictures that decide.
+        max_drop: Points of accuracy that may be lost.
+        say: Takes each sentence.
+        bar: Shows how far it is.
+        trace: Everything that was tried, for the proof file.
+    """
+
+    base: onnx.ModelProto
+    judge: Judge
+    max_drop: float
+    say: Say = lambda _: None
+    bar: Bar = field(default_factory=NoBar)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+
+    def choose(
+        self, digest: str, ranges: Mapping[str, Mapping[str, tuple[float, float]]], methods: Sequence[str]
+    ) -> QuantizationPlan:
+        """The plan.
+
+        Args:
+            digest: Of the float32 artifact.
+            ranges: For each method, lowest and highest value of every activation.
+            methods: Those of ``METHODS`` that may be used.
+
+        Raises:
+            QuantizationError: Every candidate answers with NaN.
+        """
+        plan, wrapped = self._candidate(digest, ranges, methods)
+        layers = weighted_layers(self.base)
+        front = self._front(wrapped, layers)
+        left = self._sensitive(wrapped, layers, front)
+        return replace(plan, float_layers=tuple(name for name in layers if name in {*front, *left}))
+
+    def _candidate(
+        self, digest: str, ranges: Mapping[str, Mapping[str, tuple[float, float]]], methods: Sequence[str]
+    ) -> tuple[QuantizationPlan, onnx.ModelProto]:
+        best: tuple[float, QuantizationPlan, onnx.ModelProto] | None = None
+        tried = list(product(methods, (True, False)))
+        self.bar.begin("int8 candidates", len(tried))
+        for number, (method, per_channel) in enumerate(tried, 1):
+            plan = QuantizationPlan(digest, self.judge.target, method, per_channel, ranges[method])
+            wrapped = qdq.wrap(self.base, plan)
+            apart = self.judge.divergence(wrapped)
+            self._note("candidate", method=method, per_channel=per_channel, divergence=apart)
+            self.bar.advance(number, method)
+            if np.isfinite(apart) and (best is None or apart < best[0]):
+                best = apart, plan, wrapped
+        self.bar.end()
+        if best is None:
+            raise QuantizationError("every int8 candidate answers with NaN; use the float32 file")
+        self.say(
+            f"int8: of {len(tried)} candidates the closest to float32 was {best[1].method}, one scale a"
+            f" {'channel' if best[1].per_channel else 'tensor'}"
+        )
+        return best[1], best[2]
+
+    def _front(self, wrapped: onnx.ModelProto, layers: Sequence[str]) -> list[str]:
+        """The first layers, as many as make the file faster in float32 on this machine."""
+        if not self.judge.timed:
+            return []
+        best, best_s, worse = 0, self._seconds([wrapped])[0], 0
+        started_s = best_s
+        for count in (c for c in FRONTS if c <= max(1, len(layers) // LARGEST_FRONT)):
+            tried = leave_in_float(wrapped, self.base, layers[:count])
+            now_s, other_s = self._seconds([self._with(wrapped, layers[:best]), tried])
+            self._note("front", float_layers=list(layers[:count]), cpu_s=other_s, against_cpu_s=now_s)
+            best, best_s, worse = (count, other_s, 0) if other_s < FASTER * now_s else (best, best_s, worse + 1)
+            if worse == 2:
+                break
+        if best:
+            named = layers[0] if best == 1 else f"the first {best} layers"
+            self.say(f"int8: {named} in float32, {started_s / best_s:.2f}x faster here than in 8 bits too")
+        return list(layers[:best])
+
+    def _sensitive(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
+        """Further layers that stay in float32 so that the loss is within the budget."""
+        loss = self.judge.loss_points(self._with(wrapped, front))
+        self._note("loss", float_layers=front, loss_points=loss)
+        if loss <= self.max_drop:
+            return []
+        ranked = self._ranked(wrapped, [name for name in layers if name not in front], front)
+        chosen = self._fewest(wrapped, ranked, front)
+        left = chosen if chosen is not None else []
+        if chosen is None:
+            self.say(
+                f"int8 loses {loss:.1f} points, and no choice of layers in float32 brings that to {self.max_drop:g}"
+            )
+        else:
+            self.say(
+                f"int8 lost {loss:.1f} points; with {', '.join(left)} in float32 it keeps within {self.max_drop:g}"
+            )
+        return left
+
+    def _ranked(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
+        """The layers by what leaving each alone in float32 gains for what it costs."""
+        base = self._with(wrapped, front)
+        whole, base_s = self.judge.divergence(base, RANKING_IMAGES), self._seconds([base])[0]
+        scores: dict[str, float] = {}
+        self.bar.begin("int8 sensitivity", len(layers))
+        for number, name in enumerate(layers, 1):
+            tried = self._with(wrapped, [*front, name])
+            gain = whole - self.judge.divergence(tried, RANKING_IMAGES)
+            cost_s = max(self._seconds([tried])[0] - base_s, 0.005 * base_s) if self.judge.timed else 1.0
+            scores[name] = gain / cost_s
+            self._note("layer", layer=name, gain=gain, cost_s=cost_s if self.judge.timed else None)
+            self.bar.advance(number, name)
+        self.bar.end()
+        return sorted(layers, key=lambda name: -scores[name])
+
+    def _fewest(self, wrapped: onnx.ModelProto, ranked: Sequence[str], front: list[str]) -> list[str] | None:
+        """The fewest of the ranked layers that keep the loss within the budget; ``None`` if none do."""
+
+        def fits(names: Sequence[str]) -> bool:
+            loss = self.judge.loss_points(self._with(wrapped, [*front, *names]))
+            self._note("search", float_layers=[*front, *names], loss_points=loss)
+            return loss <= self.max_drop
+
+        low, high = 0, len(ranked) - 1  # one layer at least has to be int8
+        if high < 1 or not fits(ranked[:high]):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(ranked[:middle]) else (middle, high)
+        chosen = list(ranked[:high])
+        for name in chosen[::-1][1 : PRUNED + 1]:
+            without = [other for other in chosen if other != name]
+            chosen = without if without and fits(without) else chosen
+        return chosen
+
+    def _with(self, wrapped: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+        return leave_in_float(wrapped, self.base, names)
+
+    def _seconds(self, models: Sequence[onnx.ModelProto]) -> list[float]:
+        if not self.judge.timed:
+            return [1.0] * len(models)
+        contents = [graph.to_bytes(model) for model in models]
+        return cpu_seconds(contents, self.judge.images[:1], self.judge.info.preprocessing, self.judge.info.input)
+
+    def _note(self, step: str, **found: Any) -> None:
+        finite = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in found.items()}
+        self.trace.append({"step": step, **finite})
+
+
+def methods_of(name: str) -> tuple[str, ...]:
+    """The calibration methods that a name stands for: ``auto`` for all, ``percentile`` for both.
+
+    Raises:
+        QuantizationError: No method has that name.
+    """
+    found = METHODS if name == "auto" else tuple(m for m in METHODS if m.split()[0] == name)
+    if not found:
+        allowed = ", ".join(dict.fromkeys(["auto", *(m.split()[0] for m in METHODS)]))
+        raise QuantizationError(f"calibration is {name!r}; allowed: {allowed}")
+    return found
+
+
+def answers(content: bytes, images: np.ndarray, info: ArtifactInfo, target: str | None = None) -> np.ndarray:
+    """Logits ``(N, K)`` as the target computes them: arm64 never saturates, so x86 must not either."""
+    session = open_session(content, exact=target == "arm64")
+    return run(session, images, info.preprocessing, info.input)[0]

@@ -1,0 +1,72 @@
+"""What an int8 file is worth, in plain words: the accuracy it lost, the speed it won, and whether to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgexfer.export.speed import Race
+
+if TYPE_CHECKING:
+    from edgexfer.export.quantize import Int8
+
+NO_FASTER = 1.05
+
+
+def recommended(result: Int8) -> str | None:
+    """``"int8"`` where it is faster here and within the budget, else ``"float32"``; ``None`` if nobody timed it."""
+    if too_much_lost(result):
+        return "float32"
+    if result.race is None:
+        return None
+    return "int8" if result.race.speedup >= NO_FASTER else "float32"
+
+
+def too_much_lost(result: Int8) -> bool:
+    """Whether more accuracy was lost than the budget allows."""
+    return result.drop is not None and result.drop.points > result.max_drop
+
+
+def verdict_of(result: Int8, host: str) -> Iterator[str]:
+    """The sentences.
+
+    Args:
+        result: What was made and measured.
+        host: The kind of this machine.
+    """
+    proof = result.info.proof
+    seen = f"{proof.images} held-out images" if proof.images else "training pictures only"
+    yield (
+        f"int8 against float32 on {seen}: top-1 agreement {proof.top1_agreement:.4f}, largest logit difference"
+        f" {proof.max_abs_error:.3g}"
+    )
+    if result.drop is not None and result.top1 is not None and result.top1_float32 is not None:
+        low, high = result.drop.interval
+        yield (
+            f"int8 top-1 {result.top1:.4f}, float32 {result.top1_float32:.4f}: {result.drop.points:.1f} points lost"
+            f" (95% interval {low:.1f} to {high:.1f}, paired)"
+        )
+        if too_much_lost(result):
+            yield (
+                f"int8 loses {result.drop.points:.1f} points of accuracy, {result.max_drop:g} are allowed: that is no"
+                " improvement, ship the float32 file"
+            )
+    if result.race is None:
+        yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"
+    else:
+        yield _speed_words(result.race)
+    if result.islands:
+        named = ", ".join(f"{kind} x{count}" for kind, count in sorted(result.islands.items()))
+        yield f"computed in float32 between the int8 layers: {named}; a network with ReLU instead would be faster"
+
+
+def _speed_words(timed: Race) -> str:
+    first, second = (1000 * s for s in timed.medians_s)
+    figures_ms = f"{second:.2f} ms against {first:.2f} ms, one picture on one thread"
+    if timed.speedup >= NO_FASTER:
+        return f"int8 is {timed.speedup:.2f}x faster than float32 here ({figures_ms})"
+    if timed.speedup <= 1 / NO_FASTER:
+        return f"int8 is {1 / timed.speedup:.2f}x slower than float32 here ({figures_ms}): ship the float32 file"
+    return (
+        f"int8 is no faster than float32 here ({figures_ms}): ship the float32 file, or int8 only for its smaller size"
+    )
