@@ -1,4 +1,4 @@
-"""Runs the benchmark: one fresh process a model and thread count, one result file. Standard library only."""
+"""Runs the benchmark: rounds of fresh processes, one result file, a table, a recommendation. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,81 +6,25 @@ import datetime
 import json
 import os
 import re
-import signal
 import socket
-import subprocess
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence
 
-import _edgexfer_config as config
+import _edgexfer_child as child
 import _edgexfer_emulation as emulation
 import _edgexfer_files as files
 import _edgexfer_machine as machine
+import _edgexfer_plan as planning
+import _edgexfer_recommend as recommending
+import _edgexfer_rounds as rounds
+import _edgexfer_stability as stability
 import _edgexfer_statistics as statistics
 import _edgexfer_table as table
-from _edgexfer_environment import HERE, DeviceError, is_32_bit, say
-from _edgexfer_runtime import usable_cores
-
-if TYPE_CHECKING:
-    import _edgexfer_measure  # noqa: F401  # runs in a process of its own; the type checker finds it here
+from _edgexfer_environment import DeviceError, is_32_bit, say
+from _edgexfer_plan import Plan
+from _edgexfer_runtime import check_runtime, usable_cores
 
 VERSION = "EDGEXFER_VERSION"  # told by `edgexfer bench`, where there is no bundle to tell it
-LABELLED_EMULATED = 8
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure, and how.
-
-    Attributes:
-        models: ONNX files.
-        threads: Thread counts.
-        min_seconds: Least time a configuration is measured.
-        min_runs: Least inferences a configuration is measured.
-        runtime: Name of the runtime.
-        verify_only: Prove the answers, time nothing.
-        time_anyway: Time even under emulation.
-        labelled: How many of the bundle's labelled samples to score; ``None`` for all.
-        out: The result file; ``None`` for ``bench-<host>-<UTC time>.json`` here.
-        force: Replace ``out``.
-        as_json: Print a summary as JSON.
-    """
-
-    models: Tuple[str, ...]
-    threads: Tuple[int, ...]
-    min_seconds: float = 10.0
-    min_runs: int = 100
-    runtime: str = "onnxruntime"
-    verify_only: bool = False
-    time_anyway: bool = False
-    labelled: Optional[int] = None
-    out: Optional[str] = None
-    force: bool = False
-    as_json: bool = False
-
-
-@dataclass
-class Interruption:
-    """Ctrl-C, handed on to the process that is measuring; a second one ends it at once."""
-
-    child: Optional["subprocess.Popen[str]"] = None
-    count: int = 0
-    previous: Dict[int, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> "Interruption":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._hand_on)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def _hand_on(self, number: int, frame: object) -> None:
-        self.count += 1
-        if self.child is not None and self.child.poll() is None:
-            self.child.send_signal(signal.SIGINT if self.count == 1 else signal.SIGKILL)
 
 
 def benchmark(plan: Plan) -> int:
@@ -92,18 +36,23 @@ def benchmark(plan: Plan) -> int:
     created = datetime.datetime.now(datetime.timezone.utc)
     out = plan.out or default_name(created)
     files.check_target(out, plan.force)
+    for runtime in plan.runtimes:
+        check_runtime(runtime)
+    planning.check(plan)
     signs = emulation.signs()
     for warning in _warnings(plan, signs):
         say(f"note: {warning}")
-    with Interruption() as interruption:
-        configs = _measure_all(plan, _jobs(plan, bool(signs)), interruption)
+    jobs = planning.jobs(plan, bool(signs))
+    with child.Interruption() as interruption:
+        configs = rounds.measure_all(
+            jobs, plan.precision, lambda job: child.measure(job, interruption), lambda: interruption.count > 0
+        )
+        _more(plan, jobs, configs, interruption)
     result = _result(created, plan, signs, configs)
     say(table.render(configs))
-    if signs and plan.time_anyway:
-        say("emulated: these times are not latencies")
-    for error in dict.fromkeys(c["error"] for c in configs if c["error"] and c["status"] != "interrupted"):
-        say(f"error: {error}")
+    _talk(plan, bool(signs), configs)
     _keep(out, result)
+    _recommend(plan, result)
     _print(plan, out, configs)
     if interruption.count:
         say(f"interrupted; what was measured until then is in {out}")
@@ -117,85 +66,26 @@ def default_name(created: datetime.datetime) -> str:
     return f"bench-{host}-{created.strftime('%Y%m%dT%H%M%SZ')}.json"
 
 
-def _jobs(plan: Plan, emulated: bool) -> List[Dict[str, Any]]:
-    verify_only = plan.verify_only or (emulated and not plan.time_anyway)
-    labelled = LABELLED_EMULATED if plan.labelled is None and emulated else plan.labelled
-    jobs = []
-    for path in plan.models:
-        bundle = files.bundle_of(path)
-        sha256 = files.sha256_file(path)
-        if bundle is not None:
-            files.check_digest(bundle, path, sha256)
-        samples = bundle.samples if bundle is not None else None
-        for threads in plan.threads[:1] if verify_only else plan.threads:
-            jobs.append(
-                {
-                    "model": path,
-                    "sha256": sha256,
-                    "threads": threads,
-                    "runtime": plan.runtime,
-                    "verify_only": verify_only,
-                    "min_seconds": plan.min_seconds,
-                    "min_runs": plan.min_runs,
-                    "samples": samples[0] if samples else None,
-                    "labels": samples[1] if samples else None,
-                    "labelled": labelled,
-                }
-            )
-    return jobs
-
-
-def _measure_all(plan: Plan, jobs: Sequence[Mapping[str, Any]], interruption: Interruption) -> List[Dict[str, Any]]:
-    configs = []
-    for number, job in enumerate(jobs, 1):
-        if interruption.count:
-            break
-        doing = "verifying" if job["verify_only"] else f"verifying, then timing for {plan.min_seconds:g} s or more"
-        threads = f"{job['threads']} thread{'s' if job['threads'] > 1 else ''}"
-        say(f"[{number}/{len(jobs)}] {os.path.basename(job['model'])}, {threads}: {doing}")
-        configs.append(_in_child(job, interruption))
-    return configs
-
-
-def _in_child(job: Mapping[str, Any], interruption: Interruption) -> Dict[str, Any]:
-    child = subprocess.Popen(
-        [sys.executable, os.path.join(HERE, "_edgexfer_measure.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # Ctrl-C reaches it once, through us
-    )
-    interruption.child = child
-    try:
-        answer, talk = child.communicate(json.dumps(job))
-    finally:
-        interruption.child = None
-    try:
-        found: Dict[str, Any] = json.loads(answer)
-    except ValueError:
-        found = _lost(job, child.returncode, talk, interruption.count)
-    return found
-
-
-def _lost(job: Mapping[str, Any], code: int, talk: str, interruptions: int) -> Dict[str, Any]:
-    """What is known of a process that ended without an answer."""
-    name = os.path.basename(job["model"])
-    status = "failed"
-    if interruptions:
-        status, error = "interrupted", "interrupted"
-    elif code == -signal.SIGKILL:
-        status = "killed"
-        error = f"the process measuring {name!r} was killed, most likely for lack of memory; free some, or add swap"
-    elif code < 0:
-        death = signal.Signals(-code).name
-        error = f"the process measuring {name!r} died of {death}; this onnxruntime may not suit the processor"
-    else:
-        last = talk.strip().splitlines()[-1:] or ["no message"]
-        error = f"the process measuring {name!r} failed: {last[0]}"
-    return {**config.blank(job), "status": status, "error": error}
+def _more(
+    plan: Plan,
+    jobs: Sequence[Mapping[str, Any]],
+    configs: Sequence[Dict[str, Any]],
+    interruption: child.Interruption,
+) -> None:
+    """Loading from a cold file, and the time of operators: in processes of their own, once a model and runtime."""
+    done: Dict[Any, Dict[str, Any]] = {}
+    for job, config in zip(jobs, configs):
+        if interruption.count or job["verify_only"] or config["status"] != "ok":
+            continue
+        key = job["sha256"], job["runtime"]
+        if key not in done:
+            done[key] = child.measure({**job, "cold": True}, interruption)
+        config["load_cold_s"] = done[key]["load_cold_s"]
+        if plan.profile and job["batch"] == 1 and job["threads"] == plan.threads[0] and not interruption.count:
+            found = child.measure({**job, "profile": True}, interruption)
+            config["profile"] = found["profile"]
+            if found["error"]:
+                say(f"note: no profile: {found['error']}")
 
 
 def _result(
@@ -209,7 +99,7 @@ def _result(
         "machine": machine.describe(),
         "emulated": bool(signs),
         "emulation_signs": list(signs),
-        "settings": {"min_seconds": plan.min_seconds, "min_runs": plan.min_runs},
+        "settings": plan.settings(),
         "configs": list(configs),
     }
 
@@ -228,6 +118,30 @@ def _warnings(plan: Plan, signs: Sequence[str]) -> List[str]:
     return found
 
 
+def _talk(plan: Plan, emulated: bool, configs: Sequence[Mapping[str, Any]]) -> None:
+    """What the table does not say."""
+    if emulated and plan.time_anyway:
+        say("emulated: these times are not latencies")
+    for config in configs:
+        if config["profile"]:
+            say(table.render_profile(config))
+    for verdict in stability.sentences(configs):
+        say(verdict)
+    for error in dict.fromkeys(c["error"] for c in configs if c["error"] and c["status"] != "interrupted"):
+        say(f"error: {error}")
+
+
+def _recommend(plan: Plan, result: Mapping[str, Any]) -> None:
+    found = None if result["emulated"] else recommending.recommend(result["configs"])
+    if found is None:
+        return
+    for line in recommending.sentences(found):
+        say(line)
+    bundle = files.bundle_of(plan.models[0])
+    if bundle is not None and all(os.path.dirname(m) == os.path.dirname(plan.models[0]) for m in plan.models):
+        recommending.write(found, result, bundle.folder)
+
+
 def _keep(out: str, result: Mapping[str, Any]) -> None:
     """Writes the result; where that fails, the measurement goes to stdout rather than be lost."""
     try:
@@ -242,6 +156,9 @@ def _print(plan: Plan, out: str, configs: Sequence[Mapping[str, Any]]) -> None:
     if not plan.as_json:
         sys.stdout.write(out + "\n")
         return
-    kept = ("model", "sha256", "precision", "threads", "status", "verified", "top1", "error", "load_s", "first_s")
+    kept = (
+        "model", "sha256", "precision", "runtime", "threads", "spinning", "scenario", "batch", "status", "verified",
+        "top1", "error", "load_s", "load_cold_s", "first_s", "stability",
+    )  # fmt: skip
     summaries = [{**{k: c[k] for k in kept}, **statistics.summary(c["latency_s"])} for c in configs]
     sys.stdout.write(json.dumps({"result": out, "configs": summaries}, sort_keys=True) + "\n")

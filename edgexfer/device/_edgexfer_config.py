@@ -1,4 +1,4 @@
-"""One configuration of a result: a model with a thread count in a runtime. Standard library only."""
+"""One configuration of a result: a model in a runtime, its threads, how it is asked. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ def blank(job: Mapping[str, Any]) -> Dict[str, Any]:
         "runtime": job["runtime"],
         "runtime_version": None,
         "threads": job["threads"],
-        "scenario": "verify-only" if job["verify_only"] else "single-stream",
-        "batch": 1,
+        "scenario": job["scenario"],
+        "batch": job["batch"],
+        "spinning": job["spinning"],
+        "head": os.path.basename(job["head"]) if job.get("head") else None,
         "latency_s": [],
         "load_s": None,
+        "load_cold_s": None,
         "first_s": None,
         "peak_rss_bytes": None,
         "size_bytes": os.path.getsize(job["model"]),
@@ -32,6 +35,12 @@ def blank(job: Mapping[str, Any]) -> Dict[str, Any]:
         "error": None,
         "session": {},
         "affinity": None,
+        "pinned": bool(job.get("affinity")),
         "input": {},
         "observed": {},
+        "rounds": [],
+        "timer_overhead_s": None,
+        "stability": None,
+        "median_half_width": None,
+        "profile": None,
     }

@@ -51,6 +51,7 @@ class Store:
             DeviceError: The folder cannot be used, or another process uses it.
         """
         self.folder, self.dim = folder, dim
+        self._table: Optional[Array] = None
         self._row = np.dtype(
             [("digest", "u1", 32), ("thumb", "u1", THUMB * THUMB), ("crc", "<u4"), ("embedding", "<f4", dim)]
         )
@@ -114,9 +115,10 @@ class Store:
 
     def table(self) -> Array:
         """All records, mapped from the file: fields ``digest``, ``thumb`` and ``embedding``."""
-        if not len(self):
-            return np.zeros(0, self._row)
-        return np.memmap(self.path, self._row, "r", HEADER, (len(self),))
+        if self._table is None or len(self._table) != len(self):  # one mapping: each has pages of its own
+            empty = np.zeros(0, self._row)
+            self._table = np.memmap(self.path, self._row, "r", HEADER, (len(self),)) if len(self) else empty
+        return self._table
 
     def row_of(self, digest: bytes) -> int:
         """The number of a picture's record."""

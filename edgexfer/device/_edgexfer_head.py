@@ -10,7 +10,7 @@ prove that it answers there as it did here. Readers need neither.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import _edgexfer_files as files
 import numpy as np
@@ -129,6 +129,18 @@ def check_belongs(head: Head, path: str, model: str, sha256: str) -> None:
             f"the head {path!r} was learned on another model (SHA-256 {head.artifact_sha256[:12]}...), not on {model!r}"
             f" ({sha256[:12]}...); name that model with --model, or learn the head again with adapt.py"
         )
+
+
+def models_of(head: Head, path: str, models: Sequence[str]) -> List[str]:
+    """Of ``models`` the file that a head belongs to.
+
+    Raises:
+        DeviceError: It is none of them.
+    """
+    found = [model for model in models if files.sha256_file(model) == head.artifact_sha256]
+    if not found:
+        check_belongs(head, path, ", ".join(models), files.sha256_file(models[0]))
+    return found
 
 
 def _examples(found: Any) -> Optional[Examples]:

@@ -1,4 +1,4 @@
-"""Measures one model with one thread count in a process of its own: prove first, then time.
+"""Measures one configuration once, in a process of its own: prove first, then time.
 
 ``bench.py`` starts this file with a job as JSON on stdin and reads the configuration of a result from its stdout. The
 session that is timed is the one that was proven.
@@ -6,11 +6,11 @@ session that is timed is the one that was proven.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -19,17 +19,23 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import _edgexfer_config as config
 import _edgexfer_machine as machine
 import _edgexfer_model as model
+import _edgexfer_profile as profiling
+import _edgexfer_queries as queries
 import _edgexfer_timing as timing
 import numpy as np
 from _edgexfer_environment import DeviceError
 from _edgexfer_runtime import Runtime, open_model
+from _edgexfer_sensors import Sensors
+
+PROFILED = 30
 
 
 def measure(job: Mapping[str, Any], found: Dict[str, Any]) -> None:
     """Fills ``found`` with a configuration of a result, step by step, so that an interruption keeps what there is.
 
     Args:
-        job: ``{model, threads, runtime, verify_only, min_seconds, min_runs, samples, labels, labelled}``.
+        job: As ``_edgexfer_plan.jobs`` makes them; with ``profile`` the operators are timed instead, with ``cold`` only
+            the loading.
         found: Starts as ``config.blank(job)``.
 
     Raises:
@@ -38,26 +44,36 @@ def measure(job: Mapping[str, Any], found: Dict[str, Any]) -> None:
     artifact = model.read_artifact(job["model"])
     if artifact is not None:
         found.update(precision=artifact.precision, network=artifact.model, parent_sha256=artifact.parent_sha256)
+    if job.get("cold"):
+        _forget(job["model"])
+    profile = os.path.join(tempfile.gettempdir(), f"edgexfer-{os.getpid()}") if job.get("profile") else None
     begun = time.perf_counter()
-    runtime = open_model(job["model"], job["threads"], job["runtime"])
+    runtime = open_model(job["model"], job["threads"], job["runtime"], spinning=job["spinning"], profile=profile)
     load_s = time.perf_counter() - begun
+    if job.get("cold"):
+        found.update(load_cold_s=load_s, status="ok")
+        return
     found.update(runtime_version=runtime.version, session=dict(runtime.options), affinity=machine.affinity())
-    feed = _first_feed(runtime, artifact)
-    found["input"] = {name: [str(value.dtype), list(value.shape)] for name, value in feed.items()}
-    run = functools.partial(runtime.run, _outputs(runtime, artifact), feed)
+    query = queries.build(runtime, artifact, job)
+    found["input"] = query.input
     begun = time.perf_counter()
-    _guarded(run)
+    _guarded(query.run)
     first_s = time.perf_counter() - begun
     verdict = model.verify(runtime, artifact)
     found.update(verified=verdict.verified, verification=verdict.to_dict())
-    if verdict.verified is False:
-        found.update(status="wrong answers", error=model.wrong_answers(job["model"], verdict))
+    wrong = model.wrong_answers(job["model"], verdict) if verdict.verified is False else query.wrong_head()
+    if wrong is not None:
+        found.update(status="wrong answers", error=wrong, verified=False)
         return
     found.update(load_s=load_s, first_s=first_s)
+    if job.get("profile"):
+        found.update(profile=_profile(runtime, query.run, job), status="ok")
+        return
     if not job["verify_only"]:
-        _time(run, job, found)
+        found["timer_overhead_s"] = timing.overhead_s()
+        _time(query.run, job, found)
     found["peak_rss_bytes"] = machine.peak_rss_bytes()
-    if artifact is not None and job.get("samples"):
+    if artifact is not None and job.get("samples") and not job["head"]:
         found["top1"], found["top1_images"] = top1(runtime, artifact, job)
     found["status"] = "ok"
 
@@ -81,7 +97,7 @@ def top1(runtime: Runtime, artifact: model.Artifact, job: Mapping[str, Any]) -> 
 
 
 def _time(run: Callable[[], Any], job: Mapping[str, Any], found: Dict[str, Any]) -> None:
-    sensors = machine.Sensors()
+    sensors = Sensors()
     observed: Dict[str, Any] = {"before": sensors.observe(thorough=True), "during": []}
     found["observed"] = observed
     warmup = timing.warm_up(run, limit_s=max(1.0, job["min_seconds"] / 2))
@@ -93,23 +109,30 @@ def _time(run: Callable[[], Any], job: Mapping[str, Any], found: Dict[str, Any])
             nanoseconds,
             min_seconds=job["min_seconds"],
             min_runs=job["min_runs"],
-            between=lambda: observed["during"].append(sensors.observe()),
+            between=lambda: observed["during"].append({**sensors.observe(), "runs": len(nanoseconds)}),
         )
     finally:
         found["latency_s"] = [n / timing.SECOND for n in nanoseconds]
         observed["after"] = sensors.observe(thorough=True)
 
 
-def _first_feed(runtime: Runtime, artifact: Optional[model.Artifact]) -> Dict[str, Any]:
-    if artifact is None:
-        return model.random_feed(runtime)
-    seed = int((artifact.golden or {}).get("seed", 0))
-    return model.feeder(runtime, artifact)(model.golden_pixels(seed, artifact.input_size)[:1])
+def _forget(path: str) -> None:
+    """Asks the kernel to drop what it holds of a file, so that loading it reads the card."""
+    if hasattr(os, "posix_fadvise"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
 
 
-def _outputs(runtime: Runtime, artifact: Optional[model.Artifact]) -> List[str]:
-    names = [tensor.name for tensor in runtime.outputs]
-    return ["logits"] if artifact is not None and "logits" in names else names
+def _profile(runtime: Runtime, run: Callable[[], Any], job: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    for _ in range(PROFILED):
+        run()
+    written = runtime.end_profiling()
+    if not written:
+        raise DeviceError(f"{runtime.name} tells no time of single operators; leave out --profile, or use onnxruntime")
+    return profiling.read_profile(written, job["model"])
 
 
 def _guarded(run: Callable[[], Any]) -> None:
@@ -126,6 +149,8 @@ def main() -> int:
     os.dup2(2, 1)  # what native libraries print is talk
     job = json.load(sys.stdin)
     found = config.blank(job)
+    if job.get("affinity") and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job["affinity"])  # threads that the runtime starts inherit it
     try:
         measure(job, found)
     except KeyboardInterrupt:

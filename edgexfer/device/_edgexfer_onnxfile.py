@@ -12,12 +12,23 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Iterator, Mapping, Tuple, Union
+from typing import BinaryIO, Dict, Iterator, List, Mapping, Tuple, Union
 
 from _edgexfer_environment import DeviceError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 IR_VERSION, GRAPH, OPSET_IMPORT, METADATA_PROPS = 1, 7, 8, 14
+NODE = 1  # in a graph; a node: input 1, output 2, name 3, op_type 4
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator of the graph: what it takes and gives, by name."""
+
+    name: str
+    op_type: str
+    inputs: Tuple[str, ...]
+    outputs: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,36 @@ def read_header(path: str) -> Header:
         raise DeviceError(f"cannot read {path!r}: {error.strerror}") from error
     except (ValueError, UnicodeDecodeError, EOFError) as error:
         raise DeviceError(f"{path!r} is not an ONNX file, or not the whole of one ({error}); copy it again") from error
+
+
+def read_nodes(path: str) -> List[Node]:
+    """The operators of the graph, in the order of the file.
+
+    Raises:
+        DeviceError: The file cannot be read or is not an ONNX file.
+    """
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            graphs = [value for field, value in _fields(stream, size, (GRAPH,)) if field == GRAPH]
+        return [_node(value) for graph in graphs for field, value in _bytes(graph, (NODE,)) if field == NODE]
+    except OSError as error:
+        raise DeviceError(f"cannot read {path!r}: {error.strerror}") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DeviceError(f"{path!r} is not an ONNX file, or not the whole of one ({error}); copy it again") from error
+
+
+def _node(content: Union[int, bytes]) -> Node:
+    parts: Dict[int, List[str]] = {1: [], 2: [], 3: [], 4: []}
+    for field, value in _bytes(content, (1, 2, 3, 4)):
+        if field in parts:
+            parts[field].append(_text(value))
+    return Node("".join(parts[3]), "".join(parts[4]), tuple(parts[1]), tuple(parts[2]))
+
+
+def _bytes(content: Union[int, bytes], wanted: Tuple[int, ...]) -> Iterator[Tuple[int, Union[int, bytes]]]:
+    held = content if isinstance(content, bytes) else b""
+    return _fields(io.BytesIO(held), len(held), wanted)
 
 
 def _read(stream: BinaryIO, size: int) -> Header:

@@ -25,6 +25,7 @@ Layer = Tuple[Array, Array]
 MEMORY = 10  # pairs that L-BFGS remembers
 MAX_ITERATIONS = 1000
 SMALL = 1e-7  # largest entry of the gradient at which it stops
+STALLED = 1e-11  # gain over the last ten iterations, relative to the objective, at which it stops too
 BLOCK = 1024  # rows made float64 at once
 KEPT_BYTES = 48_000_000  # up to here the float64 rows are kept instead of made anew each time
 MOMENTUM = 0.9
@@ -166,9 +167,11 @@ def minimise(
     weight = np.zeros((rows.width + 1, classes)) if start is None else start.copy()
     loss, slope = objective(rows, labels, weight, l2)
     pairs: Deque[Tuple[Array, Array]] = deque(maxlen=MEMORY)
+    lately: Deque[float] = deque(maxlen=MEMORY)
     for iteration in range(MAX_ITERATIONS):
-        if np.abs(slope).max() < small:
+        if np.abs(slope).max() < small or (len(lately) == MEMORY and lately[0] - loss < STALLED * loss):
             break
+        lately.append(loss)
         towards = _direction(slope, pairs)
         step, moved, new_loss, new_slope = _search(rows, labels, l2, weight, towards, loss, slope, not pairs)
         if step == 0.0:  # nothing below can be told from rounding

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import _edgexfer_onnxfile as onnxfile
 from _edgexfer_environment import DeviceError
 
+RUNTIMES = ("onnxruntime", "openvino")
 SUITS = "edgexfer's default, opset 18 and IR version 9, runs on onnxruntime 1.16 and newer"
 
 
@@ -27,12 +28,13 @@ class Runtime:
     """An opened model.
 
     Attributes:
-        name: ``"onnxruntime"``.
+        name: One of ``RUNTIMES``.
         version: Its version.
         options: Everything it was opened with that can move a figure.
         inputs: What it takes.
         outputs: What it gives.
         run: ``run(output_names, {input: array}) -> [array]``.
+        end_profiling: Ends it and gives the file's name, where it was asked for and the runtime can.
     """
 
     name: str
@@ -41,14 +43,26 @@ class Runtime:
     inputs: Tuple[Tensor, ...]
     outputs: Tuple[Tensor, ...]
     run: Callable[[Sequence[str], Dict[str, Any]], List[Any]]
+    end_profiling: Callable[[], str] = str
 
 
-def open_onnxruntime(path: str, threads: int) -> Runtime:
-    """Opens ``path`` with ONNX Runtime on the CPU.
+@dataclass(frozen=True)
+class Settings:
+    """How to open a model.
 
-    Args:
-        path: The ONNX file.
+    Attributes:
         threads: Threads within one operator.
+        spinning: Whether threads wait for work actively: faster on idle cores, slower where others need them.
+        profile: Where to write the time of every operator to, or ``None``; it costs time.
+    """
+
+    threads: int
+    spinning: bool = True
+    profile: Optional[str] = None
+
+
+def open_onnxruntime(path: str, settings: Settings) -> Runtime:
+    """Opens ``path`` with ONNX Runtime on the CPU.
 
     Raises:
         DeviceError: The file is damaged, or newer than this onnxruntime.
@@ -59,11 +73,14 @@ def open_onnxruntime(path: str, threads: int) -> Runtime:
     except ImportError as error:
         raise DeviceError(f"onnxruntime is installed but cannot be loaded ({error}); run ./setup.sh again") from error
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
+    if settings.profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, settings.profile
     header = onnxfile.read_header(path)
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -72,25 +89,43 @@ def open_onnxruntime(path: str, threads: int) -> Runtime:
     return Runtime(
         "onnxruntime",
         ort.__version__,
-        _described(threads),
+        _described(settings),
         tuple(Tensor(i.name, i.type, _shape(i.shape)) for i in session.get_inputs()),
         tuple(Tensor(o.name, o.type, _shape(o.shape)) for o in session.get_outputs()),
         session.run,
+        session.end_profiling,
     )
 
 
-RUNTIMES: Dict[str, Callable[[str, int], Runtime]] = {"onnxruntime": open_onnxruntime}
-
-
-def open_model(path: str, threads: int, runtime: str = "onnxruntime") -> Runtime:
+def open_model(path: str, threads: int, runtime: str = "onnxruntime", **more: Any) -> Runtime:
     """Opens ``path`` in the named runtime.
+
+    Args:
+        path: The ONNX file.
+        threads: Threads within one operator.
+        runtime: Its name, of ``RUNTIMES``.
+        more: Of ``Settings``.
 
     Raises:
         DeviceError: No such runtime, or it cannot open the file.
     """
-    if runtime not in RUNTIMES:
-        raise DeviceError(f"no runtime is called {runtime!r}; known: {', '.join(RUNTIMES)}")
-    return RUNTIMES[runtime](path, threads)
+    check_runtime(runtime)
+    settings = Settings(threads, **more)
+    if runtime == "openvino":
+        from _edgexfer_openvino import open_openvino
+
+        return open_openvino(path, settings)
+    return open_onnxruntime(path, settings)
+
+
+def check_runtime(name: str) -> None:
+    """Refuses a runtime that nobody knows.
+
+    Raises:
+        DeviceError: It is none of ``RUNTIMES``.
+    """
+    if name not in RUNTIMES:
+        raise DeviceError(f"no runtime is called {name!r}; known: {', '.join(RUNTIMES)}")
 
 
 def usable_cores() -> int:
@@ -104,13 +139,13 @@ def usable_cores() -> int:
         return cores
 
 
-def _described(threads: int) -> Dict[str, Any]:
+def _described(settings: Settings) -> Dict[str, Any]:
     return {
-        "intra_op_num_threads": threads,
+        "intra_op_num_threads": settings.threads,
         "inter_op_num_threads": 1,
         "execution_mode": "sequential",
         "graph_optimization_level": "all",
-        "allow_spinning": True,
+        "allow_spinning": settings.spinning,
         "providers": ["CPUExecutionProvider"],
     }
 

@@ -1,28 +1,38 @@
-"""Prints results as a table of plain text. Standard library only."""
+"""Prints results as tables of plain text. Standard library only."""
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
 
 import _edgexfer_statistics as statistics
 
-HEADINGS = tuple("model threads answers p50 p90 p95 p99 mean images/s load memory size top-1".split())
+Config = Mapping[str, Any]
+PROFILE_ROWS = 15
 
 
-def rows(configs: Sequence[Mapping[str, Any]]) -> List[List[str]]:
-    """One row of words a configuration, in the order of ``HEADINGS``."""
-    return [_row(config) for config in configs]
+def render(configs: Sequence[Config]) -> str:
+    """The table; ``-`` where a figure does not exist, or too few queries carry it.
+
+    What is the same for all and usual (a single stream, onnxruntime, threads that spin on any core) has no column.
+    """
+    columns = [c for c in _COLUMNS if c[0] not in _UNUSUAL or any(c[1](one) != _UNUSUAL[c[0]] for one in configs)]
+    return _laid_out([c[0] for c in columns], [[c[1](one) for c in columns] for one in configs], _LEFT)
 
 
-def render(configs: Sequence[Mapping[str, Any]]) -> str:
-    """The table; ``-`` where a figure does not exist, or too few inferences carry it."""
-    table = [list(HEADINGS), *rows(configs)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADINGS))]
-    lines = [
-        "  ".join(w.ljust(widths[i]) if i in (0, 2) else w.rjust(widths[i]) for i, w in enumerate(line)).rstrip()
-        for line in table
+def render_profile(config: Config) -> str:
+    """The slowest operators of a configuration."""
+    rows = config["profile"] or []
+    shown = [
+        [str(r["layer"] or r["name"]), str(r["op"]), milliseconds(r["mean_s"]), f"{r['share']:.1%}"]
+        for r in rows[:PROFILE_ROWS]
     ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    rest = rows[PROFILE_ROWS:]
+    if rest:
+        time, share = sum(r["mean_s"] for r in rest), sum(r["share"] for r in rest)
+        shown.append([f"{len(rest)} more", "", milliseconds(time), f"{share:.1%}"])
+    return f"operators of {config['model']}:\n" + _laid_out(
+        ["layer", "operator", "time", "share"], shown, ("layer", "operator")
+    )
 
 
 def milliseconds(seconds: Optional[float]) -> str:
@@ -40,23 +50,58 @@ def size(count: Optional[int]) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.0f} KB"
 
 
-def _row(config: Mapping[str, Any]) -> List[str]:
-    values = statistics.summary(config["latency_s"])
-    mean = values["mean_s"]
-    return [
-        str(config["model"]),
-        str(config["threads"]),
-        _answers(config),
-        *(milliseconds(values[name]) for name in ("p50_s", "p90_s", "p95_s", "p99_s", "mean_s")),
-        f"{1 / mean:.1f}" if mean else "-",
-        milliseconds(config["load_s"]),
-        size(config["peak_rss_bytes"]),
-        size(config["size_bytes"]),
-        "-" if config["top1"] is None else f"{config['top1']:.1%}",
+def _laid_out(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+    table = [list(headings), *rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(headings))]
+    lines = [
+        "  ".join(
+            word.ljust(widths[i]) if headings[i] in left else word.rjust(widths[i]) for i, word in enumerate(line)
+        ).rstrip()
+        for line in table
     ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _answers(config: Mapping[str, Any]) -> str:
+def _time(name: str) -> Callable[[Config], str]:
+    return lambda config: milliseconds(statistics.summary(config["latency_s"])[name])
+
+
+def _rate(config: Config) -> str:
+    mean = statistics.summary(config["latency_s"])["mean_s"]
+    return f"{config['batch'] / mean:.1f}" if mean else "-"
+
+
+def _answers(config: Config) -> str:
     if config["status"] != "ok":
         return str(config["status"])
     return "right" if config["verified"] else "not provable"
+
+
+def _steady(config: Config) -> str:
+    verdict = config.get("stability")
+    return "-" if verdict is None else "yes" if verdict["stable"] else "NO"
+
+
+def _cores(config: Config) -> str:
+    return ",".join(map(str, config["affinity"])) if config.get("pinned") and config["affinity"] else "any"
+
+
+_COLUMNS: Tuple[Tuple[str, Callable[[Config], str]], ...] = (
+    ("model", lambda c: str(c["model"]) + (f" + {c['head']}" if c.get("head") else "")),
+    ("runtime", lambda c: str(c["runtime"])),
+    ("threads", lambda c: str(c["threads"])),
+    ("spins", lambda c: "yes" if c.get("spinning", True) or c["threads"] == 1 else "no"),
+    ("cores", _cores),
+    ("query", lambda c: str(c["scenario"]) + (f" x{c['batch']}" if c["batch"] > 1 else "")),
+    ("answers", _answers),
+    *((name, _time(f"{name}_s")) for name in ("p50", "p90", "p95", "p99", "mean")),
+    ("images/s", _rate),
+    ("stable", _steady),
+    ("load", lambda c: milliseconds(c["load_s"])),
+    ("cold", lambda c: milliseconds(c.get("load_cold_s"))),
+    ("memory", lambda c: size(c["peak_rss_bytes"])),
+    ("size", lambda c: size(c["size_bytes"])),
+    ("top-1", lambda c: "-" if c["top1"] is None else f"{c['top1']:.1%}"),
+)
+_LEFT = ("model", "answers", "query", "runtime")
+_UNUSUAL = {"runtime": "onnxruntime", "spins": "yes", "cores": "any", "query": "single-stream", "cold": "-"}

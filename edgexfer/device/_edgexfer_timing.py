@@ -96,3 +96,10 @@ def time_runs(
     finally:
         if was_enabled:
             gc.enable()
+
+
+def overhead_s(calls: int = 2000) -> float:
+    """What the loop itself adds to an inference: the median time of doing nothing, in seconds."""
+    nanoseconds: List[int] = []
+    time_runs(lambda: None, nanoseconds, min_seconds=0.0, min_runs=calls)
+    return sorted(nanoseconds)[len(nanoseconds) // 2] / SECOND

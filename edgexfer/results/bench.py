@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgexfer.device import script
@@ -25,9 +26,10 @@ def run_bench(
     out: Path | None,
     min_seconds: float,
     min_runs: int,
-    threads: str,
+    threads: str | None,
     verify_only: bool,
     force: bool,
+    options: Sequence[str] = (),
 ) -> Path:
     """Verifies and times ``target`` with ``bench.py`` in a process of its own; its talk goes to our stderr.
 
@@ -36,9 +38,10 @@ def run_bench(
         out: The result file; ``None`` for ``bench-<host>-<UTC time>.json`` in the working folder.
         min_seconds: Least time a configuration is measured.
         min_runs: Least inferences a configuration is measured.
-        threads: Thread counts, such as ``"1,2"``.
+        threads: Thread counts, such as ``"1,2"``; ``None`` leaves them to the script.
         verify_only: Prove the answers, time nothing.
         force: Replace ``out``.
+        options: Further words for ``bench.py``, such as ``["--scenario", "offline"]``.
 
     Returns:
         The result file.
@@ -48,7 +51,8 @@ def run_bench(
         WouldOverwriteError: ``out`` exists and ``force`` is off.
     """
     _check(target)
-    words = ["--threads", threads, "--min-seconds", str(min_seconds), "--min-runs", str(min_runs)]
+    words = ["--min-seconds", str(min_seconds), "--min-runs", str(min_runs), *options]
+    words += ["--threads", threads] if threads is not None else []
     if out is not None:
         refuse_overwrite(out, force)
         words += ["--out", str(out)]

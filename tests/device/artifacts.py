@@ -56,12 +56,15 @@ def write(
     metadata: dict[str, Any] | None = None,
     foreign: bool = False,
     opset: int = 18,
+    batch: int | str = "N",
+    weight: str = "w",
     ir_version: int = 9,
 ) -> Path:
     """Writes an artifact; ``shift`` moves its expected golden logits, so that it answers wrongly."""
     k = len(classes)
     w, b = weights(k)
-    constants = {"w": w, "b": b}
+    constants = {weight if weight == "w" else f"{weight}.weight": w, "b": b}
+    weight = next(iter(constants))
     nodes = []
     if kind == "uint8":
         constants["mean"] = np.array(MEAN, np.float32)
@@ -74,20 +77,20 @@ def write(
             helper.make_node("Div", ["centred", "std"], ["nhwc"]),
             helper.make_node("Transpose", ["nhwc"], ["x"], perm=[0, 3, 1, 2]),
         ]
-        given = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *size, 3])
+        given = helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, *size, 3])
     else:
         nodes += [helper.make_node("Identity", ["input"], ["x"])]
-        given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, *size])
+        given = helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *size])
     nodes += [
         helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("Abs", ["flat"], ["absolute"]),
         helper.make_node("Concat", ["flat", "absolute"], ["embedding"], axis=1),
-        helper.make_node("Gemm", ["embedding", "w", "b"], ["logits"]),
+        helper.make_node("Gemm", ["embedding", weight, "b"], ["logits"]),
     ]
     outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", k]),
-        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 6]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, k]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, 6]),
     ]
     graph = helper.make_graph(
         nodes, "tiny", [given], outputs, [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()]

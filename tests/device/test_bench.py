@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import artifacts
+import numpy as np
 import pytest
 from conftest import Script, describe_bundle
 
 from edgexfer import device
 
 BENCH = device.script("bench.py")
-QUICK = ("--min-seconds", "0.02", "--min-runs", "20")
+QUICK = ("--min-seconds", "0.02", "--min-runs", "20", "--rounds", "1")
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -112,7 +118,11 @@ def test_emulation_verifies_only(tmp_path: Path, run_script: Script, monkeypatch
         (["tiny.onnx", "tiny.onnx"], "named twice"),
         (["tiny.onnx", "--out", "kept.json"], "'kept.json' exists already; choose another --out or pass --force"),
         (["tiny.onnx", "--out", "no/r.json"], "is not there; make it or choose another --out"),
-        (["tiny.onnx", "--runtime", "tflite"], "no runtime is called 'tflite'; known: onnxruntime"),
+        (["tiny.onnx", "--runtime", "tflite"], "no runtime is called 'tflite'; known: onnxruntime, openvino"),
+        (["tiny.onnx", "--runtime", "openvino"], "openvino is not installed here"),
+        (["tiny.onnx", "--head", "none.npz"], "cannot read the head 'none.npz'"),
+        (["tiny.onnx", "--affinity", "pinned", "--threads", "999"], "999 threads cannot be bound to"),
+        (["fixed.onnx", "--scenario", "multi-stream"], "the model takes 1 pictures at once, not 8; export it with"),
         (["new.onnx"], "has format 2, written by"),
         (["ir.onnx"], "is too new for onnxruntime"),
     ],
@@ -120,11 +130,12 @@ def test_emulation_verifies_only(tmp_path: Path, run_script: Script, monkeypatch
 def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, run_script: Script, words: list[str], says: str) -> None:
     artifacts.write(tmp_path / "tiny.onnx")
     artifacts.write(tmp_path / "new.onnx", metadata={"format": 2})
+    artifacts.write(tmp_path / "fixed.onnx", batch=1)
     artifacts.write(tmp_path / "ir.onnx", ir_version=99)
     (tmp_path / "notes.txt").write_text("no model")
     (tmp_path / "empty").mkdir()
     (tmp_path / "kept.json").write_text("kept")
-    done = run_script(BENCH, *words, *QUICK, "--threads", "1", cwd=tmp_path)
+    done = run_script(BENCH, *QUICK, "--threads", "1", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -132,12 +143,21 @@ def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, run_script: Script,
 
 
 @pytest.mark.parametrize(
-    "words", [["--threads", "0"], ["--threads", "two"], ["--min-runs", "-1"], ["--min-seconds", "nan"]]
+    "words",
+    [
+        ["--threads", "0"],
+        ["--threads", "two"],
+        ["--min-runs", "-1"],
+        ["--min-seconds", "nan"],
+        ["--precision", "0%"],
+        ["--precision", "much"],
+        ["--scenario", "server"],
+    ],
 )
 def test_odd_options_are_refused(run_script: Script, words: list[str]) -> None:
     done = run_script(BENCH, "tiny.onnx", *words)
     assert done.returncode == 2
-    assert "is not a number" in done.stderr
+    assert "is not a" in done.stderr
 
 
 def test_a_changed_model_of_a_bundle_is_refused(bundle: Path, run_script: Script) -> None:
@@ -159,3 +179,120 @@ def test_a_newer_bundle_is_refused(bundle: Path, run_script: Script) -> None:
     done = run_script(bundle / "bench.py", cwd=bundle)
     assert done.returncode == 1
     assert "has format 2, written by edgexfer 9.8.7" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--scenario", "multi-stream", "--streams", "3"], [("multi-stream", 3, True)]),
+        (["--scenario", "offline", "--batch", "2,5"], [("offline", 2, True), ("offline", 5, True)]),
+        (["--scenario", "sustained", "--sustained-seconds", "0.1"], [("sustained", 1, True)]),
+        (["--spinning", "both", "--threads", "2"], [("single-stream", 1, False), ("single-stream", 1, True)]),
+    ],
+)
+def test_scenarios_and_spinning(
+    tmp_path: Path, run_script: Script, words: list[str], expected: list[tuple[str, int, bool]]
+) -> None:
+    model = artifacts.write(tmp_path / "tiny.onnx")
+    done = run_script(BENCH, model, *QUICK, "--threads", "1", "--out", tmp_path / "r.json", *words)
+    assert done.returncode == 0, done.stderr
+    configs = result(tmp_path / "r.json")["configs"]
+    assert [(c["scenario"], c["batch"], c["spinning"]) for c in configs] == expected
+    for config in configs:
+        assert config["input"]["image"][1] == [config["batch"], 12, 16, 3]
+        assert config["session"]["allow_spinning"] is config["spinning"]
+        assert 0 < config["timer_overhead_s"] and 0 < config["load_cold_s"]
+
+
+def test_rounds_are_kept_apart_and_a_pinned_process_stays_on_its_core(tmp_path: Path, run_script: Script) -> None:
+    model = artifacts.write(tmp_path / "tiny.onnx")
+    words = ("--threads", "1", "--affinity", "pinned", "--rounds", "2")
+    done = run_script(BENCH, model, *QUICK, *words, "--out", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    (config,) = result(tmp_path / "r.json")["configs"]
+    assert len(config["affinity"]) == 1 and config["pinned"] is True
+    first, second = config["rounds"]
+    assert (first["begin"], second["begin"]) == (0, first["count"])
+    assert first["count"] + second["count"] == len(config["latency_s"])
+    assert "round 2 of 2" in done.stderr
+
+
+def test_operators_are_timed_by_the_names_of_layers(tmp_path: Path, run_script: Script) -> None:
+    model = artifacts.write(tmp_path / "tiny.onnx", weight="net.fc")
+    done = run_script(BENCH, model, *QUICK, "--threads", "1", "--profile", "--out", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    (config,) = result(tmp_path / "r.json")["configs"]
+    by_op = {row["op"]: row for row in config["profile"]}
+    assert by_op["Gemm"]["layer"] == "net.fc" and by_op["GlobalAveragePool"]["layer"] is None
+    assert by_op["Gemm"]["calls"] >= 30
+    assert sum(row["share"] for row in config["profile"]) == pytest.approx(1, abs=1e-4)
+    assert "operators of tiny.onnx" in done.stderr and "net.fc" in done.stderr
+    assert not list(Path(tempfile.gettempdir()).glob("edgexfer-*.json"))
+
+
+def test_a_head_is_proven_and_timed_with_its_model(bundle: Path, photos: Path, run_script: Script) -> None:
+    done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    words = ("--threads", "1", "--head", "head.npz")
+    done = run_script(bundle / "bench.py", *QUICK, *words, "--out", "r.json", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    (config,) = result(bundle / "r.json")["configs"]
+    assert (config["model"], config["head"], config["verified"]) == ("tiny.onnx", "head.npz", True)
+    assert len(config["latency_s"]) >= 20 and config["top1"] is None
+    assert "tiny.onnx + head.npz" in done.stderr
+    with np.load(bundle / "head.npz") as head:
+        np.savez(bundle / "moved.npz", **{**head, "golden_logits": head["golden_logits"] + 1})
+        np.savez(bundle / "other.npz", **{**head, "artifact_sha256": np.array("ab" * 32)})
+    done = run_script(bundle / "bench.py", *QUICK, *words[:3], "moved.npz", "--out", "s.json", cwd=bundle)
+    assert done.returncode == 1
+    assert "the head 'moved.npz' answers differently here: logits off by up to 1" in done.stderr
+    assert result(bundle / "s.json")["configs"][0]["latency_s"] == []
+    done = run_script(bundle / "bench.py", *QUICK, *words[:3], "other.npz", cwd=bundle)
+    assert done.returncode == 1 and "was learned on another model" in done.stderr
+
+
+def test_the_best_is_recommended_into_the_bundle(bundle: Path, run_script: Script) -> None:
+    done = run_script(bundle / "bench.py", *QUICK, "--threads", "1", "--out", "r.json", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((bundle / "recommended.json").read_text())
+    configs = {c["model"]: c for c in result(bundle / "r.json")["configs"]}
+    best = min(configs.values(), key=lambda c: sorted(c["latency_s"])[len(c["latency_s"]) // 2])
+    assert found["latency"]["sha256"] == best["sha256"] and found["latency"]["threads"] == 1
+    assert {"best latency", "best throughput"} <= {line.partition(":")[0] for line in done.stderr.splitlines()}
+
+
+def test_a_killed_process_is_named_and_the_rest_goes_on(bundle: Path, run_script: Script) -> None:
+    measure = bundle / "_edgexfer_measure.py"
+    line = "    found = config.blank(job)\n"
+    measure.write_text(
+        measure.read_text().replace(line, f"{line}    if 'int8' in job['model']:\n        os.kill(os.getpid(), 9)\n", 1)
+    )
+    done = run_script(bundle / "bench.py", *QUICK, "--threads", "1", "--out", "r.json", cwd=bundle)
+    assert done.returncode == 1
+    assert [c["status"] for c in result(bundle / "r.json")["configs"]] == ["killed", "ok"]
+    assert "'tiny.int8.onnx' was killed, most likely for lack of memory; free some" in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_measured(bundle: Path) -> None:
+    command = [sys.executable, str(bundle / "bench.py"), "--threads", "1", "--min-seconds", "60", "--out", "r.json"]
+    child = subprocess.Popen(command, cwd=bundle, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert child.stderr is not None and "verifying" in child.stderr.readline()
+    time.sleep(1.5)
+    child.send_signal(signal.SIGINT)
+    talk = child.communicate(timeout=30)[1]
+    assert child.returncode == 130, talk
+    assert "interrupted; what was measured until then is in r.json" in talk
+    (config,) = result(bundle / "r.json")["configs"]
+    assert config["status"] == "interrupted"
+
+
+def test_a_result_that_cannot_be_written_stands_on_stdout(bundle: Path, run_script: Script) -> None:
+    files = bundle / "_edgexfer_files.py"
+    full = (
+        "def write_json(path: str, value: object) -> None:\n    raise DeviceError('cannot write: No space')\n\n\ndef _"
+    )
+    files.write_text(files.read_text().replace("def write_json", full + "old", 1))
+    done = run_script(bundle / "bench.py", "models/tiny.onnx", "--verify-only", "--out", "r.json", cwd=bundle)
+    assert done.returncode == 1
+    assert "it stands on stdout instead" in done.stderr and "No space" in done.stderr
+    assert json.loads(done.stdout)["configs"][0]["verified"] is True

@@ -15,7 +15,7 @@ from edgexfer import device
 
 PYTHON_FILES = [p for p in device.bundle_files() if p.suffix == ".py"]
 SETUP = device.script("setup.sh")
-ALLOWED = sys.stdlib_module_names | {"numpy", "onnxruntime", "PIL"} | {p.stem for p in PYTHON_FILES}
+ALLOWED = sys.stdlib_module_names | {"numpy", "onnxruntime", "PIL", "openvino"} | {p.stem for p in PYTHON_FILES}
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: p.name)
