@@ -1,14 +1,16 @@
-"""A model opened to classify: pixels in, logits and embeddings out. What ``predict.py`` and ``adapt.py`` share."""
+"""A model chosen and opened to classify: pixels in, logits and embeddings out; for ``predict.py`` and ``adapt.py``."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import _edgexfer_files as files
 import _edgexfer_head as heads
+import _edgexfer_machine as machine
 import _edgexfer_model as model
+import _edgexfer_recommend as recommending
 import numpy as np
 from _edgexfer_environment import DeviceError, say
 from _edgexfer_runtime import Runtime, open_model, usable_cores
@@ -62,12 +64,13 @@ class Model:
         return np.concatenate(parts)
 
 
-def open_classifier(path: str, threads: Optional[int] = None) -> Model:
+def open_classifier(path: str, threads: Optional[int] = None, **how: Any) -> Model:
     """Opens an artifact of edgexfer.
 
     Args:
         path: The ONNX file.
         threads: Threads within one operator; ``None`` for every usable core.
+        how: ``runtime`` and ``spinning``, as ``_edgexfer_runtime.open_model`` takes them.
 
     Raises:
         DeviceError: It cannot be opened, or edgexfer did not write it.
@@ -78,11 +81,11 @@ def open_classifier(path: str, threads: Optional[int] = None) -> Model:
             f"{path!r} is an ONNX file but not one of edgexfer: it says neither its classes nor its preprocessing;"
             " make one with edgexfer export"
         )
-    runtime = open_model(path, usable_cores() if threads is None else threads)
+    runtime = open_model(path, usable_cores() if threads is None else threads, **how)
     return Model(path, artifact, runtime, model.feeder(runtime, artifact))
 
 
-def open_proven(path: str, threads: Optional[int] = None) -> Model:
+def open_proven(path: str, threads: Optional[int] = None, **how: Any) -> Model:
     """Opens an artifact and proves on its golden samples that it answers here as where it was exported.
 
     Raises:
@@ -91,11 +94,67 @@ def open_proven(path: str, threads: Optional[int] = None) -> Model:
     bundle = files.bundle_of(path)
     if bundle is not None:
         files.check_digest(bundle, path, files.sha256_file(path))
-    opened = open_classifier(path, threads)
+    opened = open_classifier(path, threads, **how)
     verdict = model.verify(opened.runtime, opened.artifact)
     if verdict.verified is False:
         raise DeviceError(model.wrong_answers(path, verdict))
     return opened
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model and how to run it.
+
+    Attributes:
+        path: The ONNX file.
+        threads: Threads within one operator; ``None`` for every usable core.
+        runtime: Its name.
+        spinning: Whether threads wait actively.
+        affinity: The cores to run on, ``None`` for any.
+    """
+
+    path: str
+    threads: Optional[int]
+    runtime: str = "onnxruntime"
+    spinning: bool = True
+    affinity: Optional[Sequence[int]] = None
+
+
+def choose(
+    named: Optional[str], threads: Optional[int], home: str, head: Optional[heads.Head] = None, head_path: str = ""
+) -> Choice:
+    """The model to use and how to run it: as ``recommended.json`` says, where nothing else was asked for.
+
+    Raises:
+        DeviceError: There is no model, or the head is of another one.
+    """
+    best = None
+    if named is None and threads is None:
+        best = recommending.read(home, files.find_models([], home), machine.describe())
+    if best is not None and head is None:
+        say(f"note: as {recommending.NAME} says: {os.path.basename(best['path'])}, {best['threads']} threads")
+        return Choice(**best)
+    path = choose_model(named, home, head)
+    if head is not None:
+        heads.check_belongs(head, head_path, path, files.sha256_file(path))
+    return Choice(**best) if best is not None and best["path"] == path else Choice(path, threads)
+
+
+def open_chosen(choice: Choice) -> Model:
+    """Opens and proves a choice; a recommended runtime that is gone is done without.
+
+    Raises:
+        DeviceError: It cannot be opened, or gives wrong answers.
+    """
+    if choice.affinity is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(choice.affinity) & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+    try:
+        return open_proven(choice.path, choice.threads, runtime=choice.runtime, spinning=choice.spinning)
+    except DeviceError as error:
+        if choice.runtime == "onnxruntime":
+            raise
+        say(f"note: {choice.runtime} was recommended but is not used: {error}")
+        return open_proven(choice.path, choice.threads, spinning=choice.spinning)
 
 
 def choose_model(named: Optional[str], home: str, head: Optional[heads.Head] = None) -> str:

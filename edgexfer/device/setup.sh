@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the environment that bench.py, predict.py and adapt.py run in: .venv beside this file, with numpy,
 # onnxruntime and Pillow in the newest versions that this Python and board have. Nothing outside this folder changes;
-# running it again does no harm. PYTHON=python3.11 ./setup.sh chooses another Python.
+# running it again does no harm. PYTHON=python3.11 ./setup.sh chooses another Python; SYSTEM_PACKAGES=1 ./setup.sh lets
+# the environment see the system's own packages too, as python3-picamera2 for the camera.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -27,7 +28,8 @@ command -v "$python" >/dev/null 2>&1 ||
 "$python" -c 'import struct, sys; sys.exit(struct.calcsize("P") != 8)' ||
     fail "this is a 32-bit system ($(uname -m)), and there is no onnxruntime for 32-bit ARM; install the 64-bit Raspberry Pi OS (Raspberry Pi 3 and newer, Zero 2 W)"
 
-if [ -x "$venv/bin/python" ] && works; then
+sees_system() { [ -z "${SYSTEM_PACKAGES:-}" ] || grep -qs 'include-system-site-packages = true' "$venv/pyvenv.cfg"; }
+if [ -x "$venv/bin/python" ] && works && sees_system; then
     printf 'setup.sh: %s is ready already\n' "$venv" >&2
     exit 0
 fi
@@ -39,7 +41,13 @@ fi
 
 # A half-made environment, or one of a Python that is gone, is made anew.
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || rm -rf "$venv"
-[ -d "$venv" ] || "$python" -m venv "$venv" ||
+if [ -n "${SYSTEM_PACKAGES:-}" ]; then
+    rm -rf "$venv"
+    set -- --system-site-packages
+else
+    set --
+fi
+[ -d "$venv" ] || "$python" -m venv "$@" "$venv" ||
     fail "the environment $venv could not be made; see the lines above (sudo apt install python3-venv, free space: df -h)"
 
 # Wheels only: compiling numpy on a small board takes an hour and more memory than it has.

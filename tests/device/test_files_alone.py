@@ -15,7 +15,11 @@ from edgexfer import device
 
 PYTHON_FILES = [p for p in device.bundle_files() if p.suffix == ".py"]
 SETUP = device.script("setup.sh")
-ALLOWED = sys.stdlib_module_names | {"numpy", "onnxruntime", "PIL", "openvino"} | {p.stem for p in PYTHON_FILES}
+ALLOWED = (
+    sys.stdlib_module_names
+    | {"numpy", "onnxruntime", "PIL", "openvino", "picamera2", "cv2"}
+    | {p.stem for p in PYTHON_FILES}
+)
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: p.name)
@@ -96,6 +100,21 @@ def test_setup_does_its_work_once(bundle: Path, tmp_path: Path) -> None:
     assert "is ready already" in second.stderr
     (line,) = (tmp_path / "installed").read_text().splitlines()
     assert line.endswith("--only-binary=:all: --upgrade numpy onnxruntime Pillow")
+
+
+def test_setup_lets_the_system_s_packages_in_where_asked(bundle: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    body = (
+        f'*"-m venv"*) echo "$*" >> {asked}; for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python";;'
+    )
+    python = fake_python(tmp_path, body)
+    for variables in ({}, {"SYSTEM_PACKAGES": "1"}):
+        environment = {**os.environ, "PYTHON": str(python), **variables}
+        subprocess.run(["sh", str(bundle / "setup.sh")], env=environment, check=True, capture_output=True, timeout=60)
+    assert asked.read_text().splitlines() == [
+        f"-m venv {bundle}/.venv",
+        f"-m venv --system-site-packages {bundle}/.venv",
+    ]
 
 
 def test_scripts_start_again_in_the_private_environment(bundle: Path, tmp_path: Path) -> None:

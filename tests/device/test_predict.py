@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import artifacts
 import pytest
 from conftest import COLOURS, Script, painted
 
+from edgexfer import device
 from edgexfer.classifier import Classifier
 
 
@@ -72,8 +79,137 @@ def test_an_unfit_model_is_refused(
     assert says in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--threshold", "2"], ["--top", "0"], ["--threads", "x"]])
-def test_odd_options_are_refused(bundle: Path, run_script: Script, words: list[str]) -> None:
-    done = run_script(bundle / "predict.py", "photo.jpg", *words)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["x.jpg", "--threshold", "2"], "is not a probability from 0 to 1"),
+        (["x.jpg", "--top", "0"], "is not a number from 1 up"),
+        (["x.jpg", "--threads", "x"], "is not a number from 1 up"),
+        (["x.jpg", "--rate", "0"], "is not a rate in pictures a second"),
+        (["--camera", "front"], "is not a number of a camera"),
+        (["x.jpg", "--watch", "y"], "name pictures, or --watch FOLDER, or --camera; one of them"),
+        ([], "name pictures, or --watch FOLDER, or --camera; one of them"),
+    ],
+)
+def test_odd_options_are_refused(bundle: Path, run_script: Script, words: list[str], says: str) -> None:
+    done = run_script(bundle / "predict.py", *words)
     assert done.returncode == 2
-    assert "is not a" in done.stderr
+    assert says in done.stderr
+
+
+def test_the_recommended_way_is_taken(bundle: Path, pictures: Path, run_script: Script) -> None:
+    done = run_script(bundle / "bench.py", "--threads", "1", "--min-seconds", "0.02", "--rounds", "1", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    path = bundle / "recommended.json"
+    found = json.loads(path.read_text())
+    int8 = hashlib.sha256((bundle / "models/tiny.int8.onnx").read_bytes()).hexdigest()
+    found["latency"].update(model="tiny.int8.onnx", sha256=int8, runtime="openvino", affinity=[0])
+    path.write_text(json.dumps(found))
+    done = run_script(bundle / "predict.py", pictures / "green.png", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    assert "as recommended.json says: tiny.int8.onnx, 1 threads" in done.stderr
+    assert "openvino was recommended but is not used: openvino is not installed here" in done.stderr
+    assert json.loads(done.stdout)["label"] == "green"
+    done = run_script(bundle / "predict.py", pictures / "green.png", "--threads", "1", cwd=bundle)
+    assert "recommended" not in done.stderr, "what is asked for goes first"
+
+
+def test_what_arrives_in_a_folder_is_labelled(bundle: Path, pictures: Path, tmp_path: Path) -> None:
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    shutil.copy(pictures / "blue.png", watched / "old.png")
+    command = [sys.executable, str(bundle / "predict.py"), "--watch", str(watched), "--threads", "1"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    time.sleep(1.0)
+    (watched / "broken.png").write_text("no picture")
+    shutil.copy(pictures / "red.png", watched / "new.png")
+    lines = [json.loads(child.stdout.readline())]
+    whole = (pictures / "green.png").read_bytes()
+    (watched / "slow.png").write_bytes(whole[:100])  # still being written
+    (watched / "slow.png").write_bytes(whole)
+    lines.append(json.loads(child.stdout.readline()))
+    child.send_signal(signal.SIGTERM)
+    _, talk = child.communicate(timeout=30)
+    assert child.returncode == 0, talk
+    assert [(Path(line["file"]).name, line["label"]) for line in lines] == [("new.png", "red"), ("slow.png", "green")]
+    assert "broken.png' is not a picture" in talk and "3 pictures" in talk
+
+
+def test_a_watched_folder_has_to_be_there(bundle: Path, run_script: Script) -> None:
+    done = run_script(bundle / "predict.py", "--watch", "nowhere", "--threads", "1")
+    assert done.returncode == 1
+    assert "there is no folder 'nowhere' to watch" in done.stderr
+
+
+CV2 = """
+import numpy, time
+class VideoCapture:
+    def __init__(self, number): self.number, self.frames = number, 0
+    def isOpened(self): return self.number == 0
+    def read(self):
+        self.frames += 1
+        time.sleep(0.01)
+        if self.frames > 40: return False, None
+        frame = numpy.zeros((48, 64, 3), numpy.uint8)
+        frame[:] = (30, 30, 220)  # blue, green, red
+        return True, frame
+    def release(self): pass
+"""
+PICAMERA2 = """
+import numpy
+class Picamera2:
+    def __init__(self, number):
+        if number: raise IndexError("list index out of range")
+    def create_video_configuration(self, main): assert main["format"] == "BGR888"
+    def configure(self, configuration): pass
+    def start(self): pass
+    def close(self): pass
+    def capture_array(self, name):
+        frame = numpy.zeros((48, 64, 3), numpy.uint8)
+        frame[:] = (30, 30, 220)  # red, green, blue
+        return frame
+"""
+
+
+@pytest.mark.parametrize(("module", "code", "label"), [("cv2", CV2, "red"), ("picamera2", PICAMERA2, "blue")])
+def test_a_camera_is_labelled(bundle: Path, run_script: Script, module: str, code: str, label: str) -> None:
+    (bundle / f"{module}.py").write_text(code)
+    done = run_script(bundle / "predict.py", "--camera", "--count", "3", "--rate", "50", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == ["camera:0/0", "camera:0/1", "camera:0/2"]
+    assert {line["label"] for line in lines} == {label}
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "number", "says"),
+    [
+        ("none", "", "0", "neither picamera2 (sudo apt install python3-picamera2"),
+        ("cv2", CV2, "1", "there is no camera 1 that OpenCV can open"),
+        ("picamera2", PICAMERA2, "1", "there is no camera 1; see the lines above"),
+        ("cv2", CV2, "0", "camera 0 gives no frames (the camera stopped)"),
+    ],
+)
+def test_a_camera_that_cannot_be_read_is_said(
+    bundle: Path, run_script: Script, module: str, code: str, number: str, says: str
+) -> None:
+    (bundle / f"{module}.py").write_text(code)
+    done = run_script(bundle / "predict.py", "--camera", number, "--threads", "1")
+    assert done.returncode == 1
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_pace_is_steady_and_a_delay_is_not_caught_up_in_a_burst() -> None:
+    sources = device.load("_edgexfer_sources")
+    now = [0.0]
+    busy = iter([0.02, 0.02, 0.35, 0.02, 0.02, 0.02])
+    times = []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    for _ in sources.paced(iter([("x", list)] * 6), 10.0, lambda: now[0], sleep):
+        times.append(round(now[0], 6))
+        now[0] += next(busy)
+    assert times == [0.0, 0.1, 0.2, 0.55, 0.65, 0.75]
