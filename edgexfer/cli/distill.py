@@ -75,12 +75,19 @@ def objective_of(options: dict[str, Any]) -> Any:
     "teachers",
     required=True,
     multiple=True,
-    help="A run folder or a network's name; repeat it for an ensemble. A name is fine-tuned first.",
+    help="A run folder, an ONNX file or a network's name; repeat it for an ensemble. A name is fine-tuned first.",
 )
 @click.option(
     "--teacher-weights",
     multiple=True,
     help="For a teacher given by name: imagenet, none or a weight file. Pairs with --teacher in order.",
+)
+@click.option("--teacher-mean", type=float, nargs=3, help="Of the input of a weight or ONNX file, where unusual.")
+@click.option("--teacher-std", type=float, nargs=3, help="Likewise.")
+@click.option(
+    "--teacher-classes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Names of the outputs of an ONNX file that edgexfer did not write, one a line.",
 )
 @click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
 @click.option(
@@ -120,6 +127,9 @@ def command(
     data: str,
     teachers: tuple[str, ...],
     teacher_weights: tuple[str, ...],
+    teacher_mean: tuple[float, float, float] | None,
+    teacher_std: tuple[float, float, float] | None,
+    teacher_classes: Path | None,
     teacher_epochs: int | None,
     students: tuple[str, ...],
     student_weights: str,
@@ -137,20 +147,27 @@ def command(
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
     from edgexfer.training import Recipe
     from edgexfer.workflows.distill import Teaching, distill_data
-    from edgexfer.workflows.teachers import pair_teachers
+    from edgexfer.workflows.teachers import Told, pair_teachers
     from edgexfer.workflows.train import Start, Target
 
     choice = data_choice_of(data, options)
     recipe = recipe_of(options)
     teacher_recipe = Recipe(epochs=teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed)
     teaching = Teaching(
-        objective_of(options), ensemble, teacher_recipe, allow_weak_teacher, hard_label_baseline, views, unlabelled
+        objective_of(options),
+        ensemble,
+        teacher_recipe,
+        allow_weak_teacher,
+        hard_label_baseline,
+        views,
+        unlabelled,
+        teacher_classes,
     )
     with Talk(out / "log.txt") as talk:
         results = distill_data(
             choice,
             [Start(student, student_weights) for student in students],
-            pair_teachers(teachers, teacher_weights),
+            pair_teachers(teachers, teacher_weights, Told(teacher_mean, teacher_std)),
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),
             talk,

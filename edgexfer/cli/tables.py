@@ -54,7 +54,7 @@ def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tu
         _number(_held_out(scores, "nll")),
         f"{scores['parameters']:,}",
         f"{teacher['parameters'] / scores['parameters']:.1f}x",
-        f"{scores['operations'] / 1e6:,.1f} M",
+        "-" if scores["operations"] is None else f"{scores['operations'] / 1e6:,.1f} M",
         f"{scores['weights_bytes'] / 1e6:.2f} MB",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,12 @@ def describe_teachers(teachers: Teachers, scores: Mapping[str, Predictions]) -> 
         "test_top1": None if test is None else test.top1,
         **calibration_scores(scores),
         "parameters": sum(member.parameters for member in teachers.members),
-        "operations": sum(member.operations for member in teachers.members),
+        "operations": _sum(member.operations for member in teachers.members),
         "weights_bytes": sum(member.weights_bytes for member in teachers.members),
     }
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """The sum; ``None`` where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)

@@ -6,7 +6,7 @@ BatchNorm. It is fed the student's own view of each picture (same crop, same fli
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,11 @@ import torch
 
 from edgexfer import nets
 from edgexfer.distill.losses import ENSEMBLES, soft_targets
-from edgexfer.distill.weighting import validation_weights
+from edgexfer.distill.onnx_teacher import OnnxNetwork
 from edgexfer.errors import RecipeError, TeacherError
 from edgexfer.files import sha256_file
-from edgexfer.preprocessing import Preprocessing
+from edgexfer.preprocessing import Preprocessing, square
 from edgexfer.runs import WEIGHTS_FILE, read_run, weights_sha256
-from edgexfer.training import Job, Listener, Predictions
-from edgexfer.training.job import decoded, predict_view
-from edgexfer.training.leave import majority_share
-
-WEAK_GAIN = 0.25
-"""A teacher is called weak that closes less than this share of the gap between guessing and perfection."""
-
-CONFIDENCE_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class Teacher:
         network: In inference mode, takes pixels from 0 to 1, gives logits in the order of the data's classes.
         preprocessing: What it is fed.
         parameters: How many it has.
-        operations: Twice its multiply-adds at batch 1.
+        operations: Twice its multiply-adds at batch 1; ``None`` where they cannot be counted.
         weights_bytes: Size of its weight file.
     """
 
@@ -51,7 +43,7 @@ class Teacher:
     network: torch.nn.Module
     preprocessing: Preprocessing
     parameters: int
-    operations: int
+    operations: int | None
     weights_bytes: int
 
     def network_of(self) -> nets.Network | None:
@@ -101,7 +93,7 @@ class Teachers:
 
 
 class _InOrder(torch.nn.Module):
-    """A network whose outputs are put into the order of other class names."""
+    """A network whose outputs are put into the order of other class names; those without one are left out."""
 
     order: torch.Tensor
 
@@ -119,25 +111,90 @@ def from_run(folder: Path, classes: Sequence[str]) -> Teacher:
     """The teacher that a run folder holds, its outputs mapped by name onto ``classes``.
 
     Raises:
-        TeacherError: It knows other classes than the data has.
+        TeacherError: It does not know every class of the data.
         EdgexferError: The run or its weights cannot be read.
     """
     run = read_run(folder)
-    missing = [name for name in classes if name not in run.classes]
-    surplus = [name for name in run.classes if name not in classes]
-    if missing or surplus:
-        raise TeacherError(
-            f"the teacher {str(folder)!r} knows other classes than the data:"
-            f" it lacks {missing or 'none'} and has {surplus or 'none'} too many; fine-tune it on this data first"
-        )
+    order = class_order(str(folder), run.classes, classes)
     net = nets.create(
         run.model,
         len(run.classes),
         weights=str(folder / WEIGHTS_FILE),
         input_size=run.preprocessing.input_size,
     )
-    order = [run.classes.index(name) for name in classes]
     return _frozen(run.model, str(folder), weights_sha256(folder), net, run.preprocessing, order, folder / WEIGHTS_FILE)
+
+
+def class_order(teacher: str, known: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Which of a teacher's outputs stands for each class of the data, by name.
+
+    Outputs for other classes are left out: a softmax over the rest is what the teacher thinks, given that the picture
+    shows one of the data's classes.
+
+    Raises:
+        TeacherError: It lacks a class; those are listed.
+    """
+    missing = [name for name in classes if name not in known]
+    if missing:
+        surplus = [name for name in known if name not in classes]
+        raise TeacherError(
+            f"the teacher {teacher!r} does not know every class of the data: it lacks {_listed(missing)}"
+            f" (it knows {_listed(surplus)} that the data has not); fine-tune it on this data first"
+        )
+    return [list(known).index(name) for name in classes]
+
+
+def from_onnx(
+    path: Path,
+    known: Sequence[str],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    parameters: int,
+) -> Teacher:
+    """The teacher that an ONNX file holds, its outputs mapped by name onto ``classes``.
+
+    Args:
+        path: The file.
+        known: Names of its outputs, in their order.
+        classes: Names of the data's classes.
+        preprocessing: Mean, std and, where the file takes any, the size of its input.
+        parameters: How many it has.
+
+    Raises:
+        TeacherError: The file cannot be run, has another number of outputs than names, or lacks a class.
+    """
+    network = OnnxNetwork(path, preprocessing.mean, preprocessing.std, preprocessing.input_size)
+    if network.classes != len(known):
+        raise TeacherError(
+            f"the teacher {str(path)!r} has {network.classes} outputs, and {len(known)} class names were given for"
+            " them; name every output, in their order"
+        )
+    order = class_order(str(path), known, classes)
+    is_same = order == list(range(network.classes))
+    return Teacher(
+        name=path.name,
+        source=str(path),
+        sha256=sha256_file(path),
+        network=(network if is_same else _InOrder(network, order)).eval(),
+        preprocessing=_at_size(preprocessing, network.input_size),
+        parameters=parameters,
+        operations=None,
+        weights_bytes=path.stat().st_size,
+    )
+
+
+def _at_size(preprocessing: Preprocessing, size: tuple[int, int]) -> Preprocessing:
+    """The rule for another input size: the shorter side is scaled to it, unless the rule is at that size already."""
+    if preprocessing.input_size == size:
+        return preprocessing
+    if size[0] == size[1]:
+        return square(size[0], mean=preprocessing.mean, std=preprocessing.std)
+    return replace(preprocessing, input_size=size, resize=None, crop="none")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
 
 def from_weights(model: str, weights: Path, classes: Sequence[str], preprocessing: Preprocessing) -> Teacher:
@@ -160,7 +217,7 @@ def _frozen(
     weights: Path,
 ) -> Teacher:
     network: torch.nn.Module = nets.Normalized(net, preprocessing)
-    if list(order) != list(range(len(order))):
+    if list(order) != list(range(net.num_classes)):
         network = _InOrder(network, order)
     return Teacher(
         name=name,
@@ -172,82 +229,3 @@ def _frozen(
         operations=nets.count_operations(net, preprocessing.input_size),
         weights_bytes=weights.stat().st_size,
     )
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Teachers that may teach.
-
-    Attributes:
-        teachers: With their weights, where those are chosen on validation.
-        scores: Predictions of the one voice by split name, on every split but the training one; their logits are the
-            log-probabilities at temperature 1.
-    """
-
-    teachers: Teachers
-    scores: Mapping[str, Predictions]
-
-
-def check_teachers(teachers: Teachers, job: Job, listener: Listener, *, allow_weak: bool = False) -> Checked:
-    """Scores the teachers at their own resolution before anyone learns from them.
-
-    Raises:
-        TeacherError: On validation they do no better than guessing the most frequent class, and ``allow_weak`` is off.
-    """
-    logits = {split: _member_logits(teachers, job, split, listener) for split in job.stores if split != "train"}
-    labels = {split: torch.from_numpy(job.view(split).labels) for split in logits}
-    if teachers.ensemble == "weighted" and teachers.weights is None:
-        weights = validation_weights(logits["val"], labels["val"])
-        teachers = replace(teachers, weights=tuple(float(w) for w in weights))
-        told = ", ".join(
-            f"{member.name} {weight:.0%}" for member, weight in zip(teachers.members, weights, strict=True)
-        )
-        listener.say(f"weights of the teachers, chosen on validation: {told}")
-    scored = {split: Predictions(teachers.voice(logits[split], 1.0).numpy(), labels[split].numpy()) for split in logits}
-    _refuse_guessing(teachers, job, scored["val"].top1, listener, allow_weak)
-    return Checked(teachers, scored)
-
-
-def _refuse_guessing(teachers: Teachers, job: Job, found: float, listener: Listener, allow_weak: bool) -> None:
-    guessing = majority_share(job.splits.val.labels)
-    names = " + ".join(member.name for member in teachers.members)
-    listener.say(f"teacher {names}: {found:.1%} on validation (always the most frequent class: {guessing:.1%})")
-    if found <= guessing:
-        problem = (
-            f"the teacher {names} reaches {found:.1%} on validation, no better than always answering the most frequent"
-            f" class ({guessing:.1%}); it has nothing to teach, or its classes stand in another order"
-        )
-        if not allow_weak:
-            raise TeacherError(problem + "; train it longer, or pass --allow-weak-teacher to go on")
-        listener.warn(problem)
-    elif found < guessing + WEAK_GAIN * (1 - guessing):
-        listener.warn(f"the teacher {names} is weak; a student rarely gains from such a one")
-
-
-def _member_logits(teachers: Teachers, job: Job, split: str, listener: Listener) -> torch.Tensor:
-    """What each member says of a split's pictures, prepared by its own rule: ``(M, N, K)``."""
-    view, logits = job.view(split), []
-    for member in teachers.members:
-        store = job.stores[split]
-        if not store.same_rule(member.preprocessing):
-            store = decoded(view, member.preprocessing, listener)
-        predictions = predict_view(member.network.to(job.device), view, store, member.preprocessing, job.device)
-        logits.append(torch.from_numpy(predictions.logits))
-    return torch.stack(logits)
-
-
-def confidence(teachers: Teachers, job: Job) -> float:
-    """How sure the teachers are: the mean probability, at temperature 1, of the class that they name.
-
-    Taken on training pictures as the student sees them, those of the first epoch, ``CONFIDENCE_IMAGES`` or a few more.
-    """
-    for member in teachers.members:
-        member.network.to(job.device)
-    batches = job.train_batches()
-    batches.set_epoch(0)
-    found: list[torch.Tensor] = []
-    for batch in batches:
-        found.append(teachers.log_probs(batch["inputs"].to(job.device), 1.0).max(dim=1).values.exp())
-        if sum(map(len, found)) >= CONFIDENCE_IMAGES:
-            break
-    return float(torch.cat(found).mean())

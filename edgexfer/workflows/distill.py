@@ -44,6 +44,7 @@ class Teaching:
         views: In how many ways each picture is shown, so that the teachers' outputs can be kept; 0 for another way in
             every epoch, with the teachers at work in all of them.
         unlabelled: A folder of further pictures, without labels, that the teachers label softly.
+        names_file: Class names of a teacher that is a foreign ONNX file, one a line.
     """
 
     objective: Objective = Objective()
@@ -53,6 +54,7 @@ class Teaching:
     with_baseline: bool = False
     views: int | None = None
     unlabelled: Path | None = None
+    names_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def distill_data(
     labelled = data.load()
     splits = labelled if teaching.unlabelled is None else with_unlabelled(labelled, teaching.unlabelled)
     own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
-    members = make_teachers(data, labelled, teachers, own, target.out / TEACHERS_FOLDER, listener)
+    folder = target.out / TEACHERS_FOLDER
+    members = make_teachers(data, labelled, teachers, own, folder, listener, teaching.names_file)
     record = data.record("distill", list(target.argv))
     if teaching.unlabelled is not None:
         extra = len(splits.train) - len(labelled.train)

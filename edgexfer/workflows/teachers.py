@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgexfer import nets
 from edgexfer.data import Splits
-from edgexfer.distill import Teacher, from_run, from_weights
+from edgexfer.distill import Teacher, from_onnx, from_run, from_weights
+from edgexfer.errors import TeacherError
+from edgexfer.export.graph import load_model
+from edgexfer.export.metadata import info_of
 from edgexfer.nets.weights import load_with_its_classes
+from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.transfer import finetune
@@ -16,24 +22,62 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, pair_weights, prepare_start
 
 
-def pair_teachers(names: Sequence[str], weights: Sequence[str]) -> list[Start]:
+@dataclass(frozen=True)
+class Told:
+    """What a user tells of teachers whose files do not say it.
+
+    Attributes:
+        mean: Of the input, on pixels from 0 to 1; the network's usual one, or ImageNet's, if ``None``.
+        std: Likewise.
+    """
+
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+def pair_teachers(names: Sequence[str], weights: Sequence[str], told: Told | None = None) -> list[Start]:
     """Pairs ``--teacher`` and ``--teacher-weights`` in their order.
 
     Raises:
         RecipeError: There are more weights than teachers, or some but not as many.
     """
+    told = told or Told()
     pairs = pair_weights("--teacher", names, "--teacher-weights", weights, "none")
-    return [Start(name, weight) for name, weight in pairs]
+    return [Start(name, weight, told.mean, told.std) for name, weight in pairs]
 
 
 def make_teachers(
-    data: DataChoice, splits: Splits, starts: Sequence[Start], recipe: Recipe, folder: Path, listener: Listener
+    data: DataChoice,
+    splits: Splits,
+    starts: Sequence[Start],
+    recipe: Recipe,
+    folder: Path,
+    listener: Listener,
+    names_file: Path | None = None,
 ) -> tuple[Teacher, ...]:
-    """Every teacher, in the order given; those that are fine-tuned first lie in ``folder``."""
-    return tuple(
-        _teacher(data, splits, start, recipe, folder / f"{number}-{Path(start.model).name.replace(':', '-')}", listener)
-        for number, start in enumerate(starts)
-    )
+    """Every teacher, in the order given.
+
+    Args:
+        data: What teachers given by a network's name are fine-tuned on.
+        splits: The same, loaded.
+        starts: A run folder, an ONNX file or a network with its weights each.
+        recipe: Wishes for the training of those that are fine-tuned first.
+        folder: Where those lie.
+        listener: Hears how it goes.
+        names_file: Names of a foreign ONNX file's outputs.
+
+    Raises:
+        TeacherError: A teacher does not know every class of the data, or cannot be used.
+    """
+    made = []
+    for number, start in enumerate(starts):
+        path = Path(start.model)
+        if path.suffix.casefold() == ".onnx":
+            made.append(_onnx_teacher(path, start, splits, names_file, listener))
+        else:
+            place = folder / f"{number}-{path.name.replace(':', '-')}"
+            made.append(_teacher(data, splits, start, recipe, place, listener))
+    return tuple(made)
 
 
 def _teacher(
@@ -64,3 +108,27 @@ def _classes_in(start: Start) -> int:
     net = nets.build(start.model, 2, nets.preprocessing_for(start.model).input_size)
     load_with_its_classes(net, start.weights)
     return net.num_classes
+
+
+def _onnx_teacher(path: Path, start: Start, splits: Splits, names_file: Path | None, listener: Listener) -> Teacher:
+    """An artifact of edgexfer, which says all of itself, or a foreign file, of which the names have to be told."""
+    model = load_model(path)
+    parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+    info = info_of(model, str(path))
+    if info is not None:
+        return from_onnx(path, info.classes, splits.classes, info.preprocessing, parameters=parameters)
+    if names_file is None:
+        raise TeacherError(
+            f"the teacher {str(path)!r} was not written by edgexfer and carries no class names; pass --teacher-classes"
+            f" FILE with the name of each output, one a line, in their order (the data has {', '.join(splits.classes)})"
+        )
+    try:
+        known = names_file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TeacherError(f"cannot read the class names {str(names_file)!r}: {error}") from error
+    usual = square(min(splits.image_size), mean=start.mean or IMAGENET_MEAN, std=start.std or IMAGENET_STD)
+    teacher = from_onnx(
+        path, [name.strip() for name in known if name.strip()], splits.classes, usual, parameters=parameters
+    )
+    listener.say(f"teacher {path.name}: fed at {teacher.preprocessing.input_size}, mean {usual.mean}, std {usual.std}")
+    return teacher
