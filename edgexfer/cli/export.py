@@ -39,7 +39,16 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     help="ONNX file: shape of its first input for the proof, where the file leaves it open.",
 )
 @click.option("--int8", is_flag=True, help="Also write an int8 file, calibrated on training pictures.")
-@click.option("--target", type=click.Choice(["x86", "arm64"]), help="Whose int8 arithmetic; default: this machine's.")
+@click.option(
+    "--target",
+    type=click.Choice(["x86", "arm64", *(f"raspberry-pi-{board}" for board in ("3", "4", "5", "zero-2"))]),
+    help="The machine it is for: int8 arithmetic and advice; default: this one.",
+)
+@click.option(
+    "--runtime-version",
+    metavar="VERSION",
+    help="The oldest ONNX Runtime that has to read it: chooses opset and IR version; default: 1.16.",
+)
 @click.option(
     "--input",
     "input_kind",
@@ -81,6 +90,7 @@ def command(
     input_shape: tuple[int, ...] | None,
     int8: bool,
     target: str | None,
+    runtime_version: str | None,
     input_kind: str,
     plan: Path | None,
     calibration: str,
@@ -102,6 +112,7 @@ def command(
         fold_bn=fold_bn,
         int8=int8,
         target=target,
+        runtime_version=runtime_version,
         plan=plan,
         calibration=calibration,
         calibration_images=calibration_images,

@@ -143,18 +143,20 @@ class Search:
         """The first layers, as many as make the file faster in float32 on this machine."""
         if not self.judge.timed:
             return []
-        best, best_s, worse = 0, self._seconds([wrapped])[0], 0
-        started_s = best_s
+        best, speedup, worse = 0, 1.0, 0
         for count in (c for c in FRONTS if c <= max(1, len(layers) // LARGEST_FRONT)):
             tried = leave_in_float(wrapped, self.base, layers[:count])
             now_s, other_s = self._seconds([self._with(wrapped, layers[:best]), tried])
             self._note("front", float_layers=list(layers[:count]), cpu_s=other_s, against_cpu_s=now_s)
-            best, best_s, worse = (count, other_s, 0) if other_s < FASTER * now_s else (best, best_s, worse + 1)
+            if other_s < FASTER * now_s:
+                best, speedup, worse = count, speedup * now_s / other_s, 0
+            else:
+                worse += 1
             if worse == 2:
                 break
         if best:
             named = layers[0] if best == 1 else f"the first {best} layers"
-            self.say(f"int8: {named} in float32, {started_s / best_s:.2f}x faster here than in 8 bits too")
+            self.say(f"int8: {named} in float32, {speedup:.2f}x faster here than in 8 bits too")
         return list(layers[:best])
 
     def _sensitive(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
@@ -200,9 +202,12 @@ class Search:
             self._note("search", float_layers=[*front, *names], loss_points=loss)
             return loss <= self.max_drop
 
-        low, high = 0, len(ranked) - 1  # one layer at least has to be int8
-        if high < 1 or not fits(ranked[:high]):
+        most = len(ranked) - 1  # one layer at least has to be int8
+        sizes = [*(2**power for power in range(most.bit_length()) if 2**power < most), most] if most > 0 else []
+        high = next((size for size in sizes if fits(ranked[:size])), None)
+        if high is None:
             return None
+        low = high // 2
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if fits(ranked[:middle]) else (middle, high)

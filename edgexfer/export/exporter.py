@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from edgexfer.errors import ExportError
 from edgexfer.export import graph, parity
 from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Kept, Proof
+from edgexfer.export.opsets import lower
 from edgexfer.export.plan import read_plan, write_plan
 from edgexfer.export.progress import Bar
 from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
+from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
 
@@ -93,27 +95,50 @@ def export_network(
         refuse_overwrite(path, request.force)
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, say)
-    model = to_onnx(folding.module, request.preprocessing, request.input)
+    form, machine = form_for(request.runtime_version), target_of(request.target)
+    model = lower(to_onnx(folding.module, request.preprocessing, request.input), form)
+    graph.check_written(model, form.opset, form.ir_version)
     proven = _prove(model, answers, folding, request, pictures)
     content = graph.to_bytes(proven.model)
-    write_bytes(files.float32, content)
-    proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"]}
+    _write(files.float32, content, form)
+    proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"], "form": asdict(form)}
+    if machine is not None:
+        proof["target"] = asdict(machine)
     write_json(files.proof, proof)
     say(_sentence(out, proven.info))
+    say(_form_words(form, machine))
     result = ExportResult(out, proven.info, files.proof)
     if not request.int8:
         return result
     source = Source(proven.model, proven.info, content)
     witnesses = Witnesses(pictures.images, pictures.labels, proven.logits)
-    options = Options(request.target, request.calibration, request.max_drop, pictures.tuning)
+    options = Options(machine.arithmetic if machine else None, request.calibration, request.max_drop, pictures.tuning)
     made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
-    write_bytes(files.int8, made.content)
+    _write(files.int8, made.content, form)
     if plan is None:
         write_plan(files.plan, made.plan)
     write_json(files.proof, {**proof, "int8": _int8_proof(files.int8, made)})
     for sentence in made.verdict:
         say(sentence)
     return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
+
+
+def _write(path: Path, content: bytes, form: Form) -> None:
+    """Writes a file, and reads it again to see that it is what it should be.
+
+    Raises:
+        ExportError: It is not.
+    """
+    write_bytes(path, content)
+    found = graph.load_model(path)
+    graph.check_written(found, form.opset, form.ir_version)
+    if graph.to_bytes(found) != content:
+        raise ExportError(f"{str(path)!r} does not hold what was written; is the disk sound?")
+
+
+def _form_words(form: Form, machine: Target | None) -> str:
+    written = f"opset {form.opset}, IR version {form.ir_version}: read by ONNX Runtime {oldest_runtime(form)} and newer"
+    return written if machine is None else f"{machine.name} ({machine.processor}): {written}; {machine.advice}"
 
 
 def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) -> _Folding:

@@ -51,7 +51,7 @@ def leave_in_float(wrapped: onnx.ModelProto, model: onnx.ModelProto, layers: Seq
     sort_nodes(made)
     if not any(n.op_type == "QuantizeLinear" for n in made.graph.node):
         raise QuantizationError("the plan leaves every layer in float32; use the float32 file")
-    graph.check_written(made)
+    graph.check_written(made, model.opset_import[0].version, model.ir_version)
     return made
 
 

@@ -116,8 +116,13 @@ def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
         entry.name = names.get(entry.name, entry.name)
 
 
-def check_written(model: onnx.ModelProto) -> None:
+def check_written(model: onnx.ModelProto, opset: int = OPSET, ir_version: int = IR_VERSION) -> None:
     """Checks what the contract promises of an artifact's form.
+
+    Args:
+        model: The model.
+        opset: The opset that it has to have.
+        ir_version: The IR version that it has to have.
 
     Raises:
         ExportError: Another opset or IR version, foreign operators, local functions, or a BatchNorm in training mode.
@@ -127,10 +132,10 @@ def check_written(model: onnx.ModelProto) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    if opsets != {"ai.onnx": OPSET} or model.ir_version != IR_VERSION:
+    if opsets != {"ai.onnx": opset} or model.ir_version != ir_version:
         raise ExportError(
-            f"the exporter wrote opsets {opsets!r} and IR {model.ir_version}; expected opset {OPSET} and IR"
-            f" {IR_VERSION} of the standard operators: a layer of this network has no standard ONNX form"
+            f"the exporter wrote opsets {opsets!r} and IR {model.ir_version}; expected opset {opset} and IR"
+            f" {ir_version} of the standard operators: a layer of this network has no standard ONNX form"
         )
     if model.functions:
         names = sorted(f.name for f in model.functions)

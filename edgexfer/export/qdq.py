@@ -84,15 +84,15 @@ def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
         quantizer.model.topological_sort()
         made = quantizer.model.model
     finished = release_outputs(made)
-    finished.ir_version = graph.IR_VERSION
+    finished.ir_version = model.ir_version
     del finished.opset_import[:]
-    finished.opset_import.add(domain="", version=graph.OPSET)
+    finished.opset_import.add(domain="", version=model.opset_import[0].version)
     del finished.metadata_props[:]
     del finished.graph.value_info[:]
     graph.strip(finished)
     if not any(n.op_type == "QuantizeLinear" for n in finished.graph.node):
         raise QuantizationError("this network has no layer that can be quantized; use the float32 file")
-    graph.check_written(finished)
+    graph.check_written(finished, model.opset_import[0].version, model.ir_version)
     return finished
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgexfer.errors import ExportError
-from edgexfer.export.metadata import INPUTS, TARGETS, ArtifactInfo
+from edgexfer.export.metadata import INPUTS, ArtifactInfo
 from edgexfer.export.quantize import Int8, Witnesses
+from edgexfer.export.targets import form_for, target_of
 from edgexfer.preprocessing import Preprocessing
 
 
@@ -28,7 +29,8 @@ class ExportRequest:
         input: ``"uint8"`` (pixels in, preprocessing in the graph) or ``"float"`` (a normalised tensor in).
         force: Replace files that exist.
         int8: Write an int8 artifact beside the float32 one.
-        target: ``"x86"`` or ``"arm64"``, whose arithmetic int8 is for; default this machine's.
+        target: Name of the machine that it is for, one of ``edgexfer.export.targets.TARGETS``; default this one.
+        runtime_version: The oldest ONNX Runtime that has to read it, such as ``"1.13"``; default 1.16.
         plan: A plan file of an earlier int8 export to repeat, byte for byte.
         calibration: How int8 ranges are chosen: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
         max_drop: Points of accuracy that int8 may lose.
@@ -43,6 +45,7 @@ class ExportRequest:
     force: bool = False
     int8: bool = False
     target: str | None = None
+    runtime_version: str | None = None
     plan: Path | None = None
     calibration: str = "auto"
     max_drop: float = 1.0
@@ -148,9 +151,12 @@ def check_request(request: ExportRequest, out: Path, pictures: Pictures) -> None
         mistakes.append(f"images are {images.dtype} {images.shape}; expected uint8 (N, {height}, {width}, 3)")
     if len(pictures.labels) != len(images):
         mistakes.append(f"{len(images)} images come with {len(pictures.labels)} labels; expected one each")
-    if request.target not in (None, *TARGETS):
-        mistakes.append(f"target is {request.target!r}; allowed: {', '.join(TARGETS)}")
-    if not request.int8 and (request.target or request.plan):
-        mistakes.append("--target and --plan shape the int8 file; add --int8")
+    for check, value in ((target_of, request.target), (form_for, request.runtime_version)):
+        try:
+            check(value)
+        except ExportError as error:
+            mistakes.append(str(error))
+    if not request.int8 and request.plan:
+        mistakes.append("--plan shapes the int8 file; add --int8")
     if mistakes:
         raise ExportError("; ".join(mistakes))

@@ -34,7 +34,8 @@ class ExportChoice:
     Attributes:
         fold_bn: Whether BatchNorm is folded into the convolutions.
         int8: Whether an int8 file is written beside.
-        target: Whose int8 arithmetic, ``x86`` or ``arm64``; ``None`` for this machine's.
+        target: The machine it is for, by name; ``None`` for this one.
+        runtime_version: The oldest ONNX Runtime that has to read it; ``None`` for 1.16.
         plan: An int8 plan to repeat.
         calibration: How int8 ranges are chosen: ``auto``, ``minmax``, ``entropy`` or ``percentile``.
         calibration_images: Training pictures that int8 is calibrated on, at most.
@@ -47,6 +48,7 @@ class ExportChoice:
     fold_bn: bool = True
     int8: bool = False
     target: str | None = None
+    runtime_version: str | None = None
     plan: Path | None = None
     calibration: str = "auto"
     calibration_images: int = 256
@@ -77,6 +79,7 @@ def export_run(
         fold_bn=choice.fold_bn,
         int8=choice.int8,
         target=choice.target,
+        runtime_version=choice.runtime_version,
         plan=choice.plan,
         calibration=choice.calibration,
         max_drop=choice.max_drop,

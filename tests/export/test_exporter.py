@@ -93,7 +93,7 @@ def test_float_input_two_classes_and_no_pictures(kit: SimpleNamespace, tmp_path:
     result = export_network(kit.SmallNet(2), request, tmp_path / "f.onnx", pictures=none, say=said.append)
     text = onnx.printer.to_text(graph.load_model(result.artifact))
     assert "float[N,3,32,32] input) => (float[N,2] logits, float[N,16] embedding)" in text
-    assert result.info.proof.images == 0 and "golden samples only" in said[-1]
+    assert result.info.proof.images == 0 and any("golden samples only" in s for s in said)
 
 
 def test_a_fresh_process_writes_the_same_bytes(kit: SimpleNamespace, unfolded: Unfolded, tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""An older opset, for a runtime that does not read opset 18 yet; exact, or refused with the operator that forbids it.
+
+An operator whose definition did not change between the two stays as it is. Of those that changed, the ones below mean
+the same on the float tensors of a classifier (new types, or new attributes that are not used), or are written in the
+older way; every other one is refused. The file is checked against the older definitions and compared with PyTorch
+afterwards like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgexfer.errors import ExportError
+from edgexfer.export.prepare import averages_to_pools
+from edgexfer.export.targets import Form, oldest_runtime
+from edgexfer.fold.onnxfile.view import View, attribute, input_of
+
+SAME_MEANING = frozenset("Add Sub Mul Div Pow Relu LeakyRelu PRelu Where Identity Shape BatchNormalization".split())
+UNUSED = {"Reshape": ("allowzero",), "Pad": (), "Resize": ("antialias", "axes", "keep_aspect_ratio_policy")}
+REDUCTIONS = frozenset(f"Reduce{kind}" for kind in "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split())
+SIXTH = 1 / 6
+
+
+def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
+    """A copy of a model in an older form, with the same answers.
+
+    Raises:
+        ExportError: An operator of the network has no older form.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.ir_version = form.ir_version
+    if View(made).opset <= form.opset:
+        return made
+    averages_to_pools(made)
+    view = View(made)
+    nodes = [n for index in range(len(view.nodes)) for n in _lowered(view, index, form)]
+    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del made.graph.node[:]
+    made.graph.node.extend(copies)
+    read = {name for node in copies for name in node.input}
+    held = [onnx.TensorProto.FromString(t.SerializeToString()) for t in made.graph.initializer if t.name in read]
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(held)
+    del made.opset_import[:]
+    made.opset_import.add(domain="", version=form.opset)
+    return made
+
+
+def _lowered(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
+    node = view.nodes[index]
+    kind = node.op_type
+    if _version(kind, view.opset) == _version(kind, form.opset) or kind in SAME_MEANING:
+        yield node
+    elif kind in UNUSED and not any(a.name in UNUSED[kind] and _set(a) for a in node.attribute):
+        kept = [a for a in node.attribute if a.name not in UNUSED[kind]]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        if len(node.input) > (4 if kind == "Resize" else 3):
+            raise _too_new(view, index, form)
+        yield node
+    elif kind in REDUCTIONS:
+        yield _reduction(view, index, form)
+    elif kind == "Split":
+        yield _split(view, index, form)
+    elif kind == "HardSwish":
+        gate = f"{node.output[0]}_gate"
+        yield helper.make_node("HardSigmoid", [node.input[0]], [gate], name=f"{node.name}_gate", alpha=SIXTH, beta=0.5)
+        yield helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name)
+    else:
+        raise _too_new(view, index, form)
+
+
+def _reduction(view: View, index: int, form: Form) -> onnx.NodeProto:
+    """Axes were an attribute before opset 18."""
+    node = view.nodes[index]
+    axes = view.tensor(input_of(node, 1)) if input_of(node, 1) else None
+    if (input_of(node, 1) and axes is None) or attribute(node, "noop_with_empty_axes", 0):
+        raise _too_new(view, index, form)
+    given: dict[str, Any] = {} if axes is None else {"axes": numpy_helper.to_array(axes).reshape(-1).tolist()}
+    keep = int(attribute(node, "keepdims", 1))
+    return helper.make_node(node.op_type, [node.input[0]], list(node.output), name=node.name, keepdims=keep, **given)
+
+
+def _split(view: View, index: int, form: Form) -> onnx.NodeProto:
+    """Opset 18 splits into ``num_outputs`` parts; before, the sizes had to be said unless they are equal."""
+    node = view.nodes[index]
+    if not input_of(node, 1):
+        shape = _shape(view, node.input[0])
+        axis = int(attribute(node, "axis", 0))
+        if shape is None or shape[axis] % len(node.output):
+            raise _too_new(view, index, form)
+    axis = int(attribute(node, "axis", 0))
+    return helper.make_node("Split", [n for n in node.input if n], list(node.output), name=node.name, axis=axis)
+
+
+def _shape(view: View, name: str) -> list[int] | None:
+    values = {v.name: v for v in (*view.model.graph.value_info, *view.model.graph.input)}
+    if name not in values:
+        return None
+    return [d.dim_value for d in values[name].type.tensor_type.shape.dim]
+
+
+def _set(entry: onnx.AttributeProto) -> bool:
+    value = helper.get_attribute_value(entry)
+    return bool(np.any(value)) if not isinstance(value, bytes) else value not in (b"", b"stretch")
+
+
+def _version(kind: str, opset: int) -> int | None:
+    try:
+        return int(onnx.defs.get_schema(kind, opset, "").since_version)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _too_new(view: View, index: int, form: Form) -> ExportError:
+    return ExportError(
+        f"the operator {view.called(index)} of this network has no form in opset {form.opset}; export it for ONNX"
+        f" Runtime {oldest_runtime(Form())} or newer (--runtime-version)"
+    )
