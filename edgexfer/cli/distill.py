@@ -186,4 +186,7 @@ def _summary(result: DistillResult) -> dict[str, Any]:
     summary = run_summary(result.out, result.student)
     if result.baseline is not None:
         summary["hard_label_baseline"] = run_summary(result.out / BASELINE_FOLDER, result.baseline)
+    gain = result.gain()
+    if gain is not None:
+        summary["gain"] = gain.to_dict()
     return summary

@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": ("bench", "Verify and time a model or bundle on this machine."),
     "compare": ("compare", "Compare two benchmark results, where they can be compared."),
     "report": ("report", "One HTML page of runs, proofs and measurements."),
+    "cache": ("cache", "List, measure or clear what is kept to save time."),
 }
 
 

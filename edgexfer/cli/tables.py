@@ -14,6 +14,7 @@ from edgexfer.cli.common import percent
 if TYPE_CHECKING:
     from edgexfer.cli.talk import Talk
     from edgexfer.workflows.distill import DistillResult
+    from edgexfer.workflows.gain import Gain
 
 
 def show_table(talk: Talk, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -41,8 +42,9 @@ def show_students(talk: Talk, result: DistillResult) -> None:
         rows.insert(1, _row("student before", {**scores, "test_top1": None, **scores["before"]}, teacher))
     heads = ("", "validation", "test", "ECE", "NLL", "parameters", "teacher / this", "operations", "weights")
     show_table(talk, "Teacher against student", heads, rows)
-    if result.baseline is not None:
-        talk.say(_verdict(scores, result.baseline.scores))
+    gain = result.gain()
+    if gain is not None:
+        talk.say(_verdict(gain))
 
 
 def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tuple[str, ...]:
@@ -69,11 +71,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _verdict(student: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    split = "test" if student["test_top1"] is not None else "val"
-    gain, images = student[f"{split}_top1"] - baseline[f"{split}_top1"], student[f"{split}_images"]
-    word = "gained" if gain > 0 else "lost" if gain < 0 else "changed nothing:"
+def _verdict(gain: Gain) -> str:
+    points = f"{100 * gain.top1:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    advice = "" if gain.verdict == "helped" else "; without the teacher this student is as good, or better"
     return (
-        f"distilling {word} {abs(gain) * 100:.1f} points over hard labels on {images} {split} pictures (one seed;"
-        " several seeds say more)"
+        f"distilling {gain.verdict}: {points} over hard labels on {gain.images:,} {gain.split} pictures"
+        f" (one seed){advice}"
     )

@@ -20,9 +20,10 @@ from edgexfer.distill import (
 )
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
-from edgexfer.runs import Run, is_run, read_run
+from edgexfer.runs import PREDICTIONS_FILE, Run, is_run, read_lines, read_run
 from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.teachers import make_teachers
 from edgexfer.workflows.train import Start, Target, prepare_start
 
@@ -70,6 +71,14 @@ class DistillResult:
     out: Path
     student: Run
     baseline: Run | None
+
+    def gain(self) -> Gain | None:
+        """What distilling bought over hard labels; ``None`` without a baseline."""
+        if self.baseline is None:
+            return None
+        return paired_gain(
+            read_lines(self.out / PREDICTIONS_FILE), read_lines(self.out / BASELINE_FOLDER / PREDICTIONS_FILE)
+        )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ def test_distilling_scores_the_teacher_and_keeps_the_baseline(
     assert {"soft_loss", "hard_loss", "train_loss"} <= set(read_lines(out / "metrics.jsonl")[0])
     assert is_run(out / "hard-label-baseline")
     assert any("fine-tuned on this data first" in line for line in heard.lines)
+    gain = result.gain()
+    assert gain is not None and result.baseline is not None
+    difference = result.student.scores["test_top1"] - result.baseline.scores["test_top1"]
+    assert gain.top1 == pytest.approx(difference) and gain.low <= gain.top1 <= gain.high
 
 
 def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, small_net: str, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What one training bought over another, on the same held-out pictures.
+
+With b pictures that only the first gets right and c that only the second does, of n in all, the gain is (b - c) / n,
+and its standard error sqrt(b + c - (b - c)^2 / n) / n (McNemar's setting): pictures on which both agree say nothing.
+The interval covers which pictures were drawn, not which seed.
+
+Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or Percentages", 1947;
+Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 2003, section 13.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_TWO_SIDED_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference of two accuracies on the same pictures.
+
+    Attributes:
+        top1: The difference, -1 to 1.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+        images: How many pictures.
+        split: ``test``, or ``val`` where there is no test.
+    """
+
+    top1: float
+    low: float
+    high: float
+    images: int
+    split: str
+
+    @property
+    def verdict(self) -> str:
+        """``helped``, ``hurt`` or ``made no difference that so many pictures can show``."""
+        if self.low > 0:
+            return "helped"
+        return "hurt" if self.high < 0 else f"made no difference that {self.images:,} pictures can show"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def paired_gain(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> Gain:
+    """The gain of the first run over the second, from the lines of their ``predictions.jsonl``.
+
+    Taken on the test split where there is one, else on validation.
+    """
+    split = "test" if any(line["split"] == "test" for line in mine) else "val"
+    first, second = _right(mine, split), _right(theirs, split)
+    files = first.keys() & second.keys()
+    images = len(files)
+    only_first = sum(first[file] and not second[file] for file in files)
+    only_second = sum(second[file] and not first[file] for file in files)
+    gain = (only_first - only_second) / images
+    error = math.sqrt(max(only_first + only_second - (only_first - only_second) ** 2 / images, 0.0)) / images
+    return Gain(gain, gain - _TWO_SIDED_95 * error, gain + _TWO_SIDED_95 * error, images, split)
+
+
+def _right(lines: Sequence[Mapping[str, Any]], split: str) -> dict[str, bool]:
+    """Which pictures of a split were answered right, by name."""
+    return {
+        line["file"]: max(range(len(line["logits"])), key=line["logits"].__getitem__) == line["label"]
+        for line in lines
+        if line["split"] == split
+    }
