@@ -9,12 +9,18 @@ import click
 from edgexfer.cli.common import common_options, emit
 
 
-@click.command("verify", epilog="Example: edgexfer verify student.onnx")
+@click.command("verify", epilog="Example: edgexfer verify student.onnx runs/student")
 @click.argument("model", type=click.Path(path_type=Path))
+@click.argument("origin", required=False, metavar="[RUN|ONNX]", type=click.Path(exists=True, path_type=Path))
 @common_options(seed=False, force=False)
-def command(model: Path, as_json: bool) -> None:
-    """Recompute the digest and the golden samples of MODEL, an ONNX file that edgexfer wrote."""
-    from edgexfer.workflows.export import verify_artifact
+def command(model: Path, origin: Path | None, as_json: bool) -> None:
+    """Recompute the digest and the golden samples of MODEL, an ONNX file that edgexfer wrote.
 
-    result = verify_artifact(model)
-    emit(result, as_json, f"{model}: digest and golden samples are right")
+    With the RUN it was exported from, the float32 file it was quantized from or the file that was folded, make it
+    again, prove it again, and name each tensor that changed since.
+    """
+    from edgexfer.workflows.verify import verify_artifact
+
+    result = verify_artifact(model, origin)
+    told = f"{model}: digest and golden samples are right"
+    emit(result, as_json, told if origin is None else f"{told}, and every tensor is what {origin} gives")

@@ -59,6 +59,14 @@ class _Answers:
         return cls(golden, parity.reference(net, images, rule) if len(images) else None)
 
 
+@dataclass(frozen=True)
+class Remade:
+    """An artifact made again: the model and its metadata."""
+
+    model: onnx.ModelProto
+    info: ArtifactInfo
+
+
 def export_network(
     net: nn.Module,
     request: ExportRequest,
@@ -121,6 +129,25 @@ def export_network(
     for sentence in made.verdict:
         say(sentence)
     return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
+
+
+def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Remade:
+    """The float32 artifact that a network gives now, made as ``info`` says, with its proof made anew.
+
+    Raises:
+        ExportError: ONNX Runtime does not give PyTorch's answers.
+        FoldError: Folding changed the network.
+    """
+    fold_bn = info.batchnorm_folded > 0 or not any(k.reason == NOT_ASKED for k in info.batchnorm_kept)
+    request = ExportRequest(
+        info.model, info.classes, info.preprocessing, info.parent_sha256, fold_bn=fold_bn, input=info.input
+    )
+    pictures = Pictures(np.zeros((0, *info.preprocessing.input_size, 3), np.uint8), np.zeros(0, np.int64))
+    answers = _Answers.of(net, request, pictures)
+    folding = _fold(net, request, pictures, lambda _: None)
+    model = lower(to_onnx(folding.module, request.preprocessing, request.input), form)
+    proven = _prove(model, answers, folding, request, pictures)
+    return Remade(proven.model, proven.info)
 
 
 def _write(path: Path, content: bytes, form: Form) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgexfer.errors import ExportError
+from edgexfer.errors import ExportError, FormatError
 from edgexfer.export import figures, graph
 from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Kept, info_of
@@ -139,6 +139,23 @@ def _relabel(folded: FoldedGraph, info: ArtifactInfo, parent_sha256: str) -> onn
         digest="",
     )
     return graph.attach(folded.model, changed)[0]
+
+
+def fold_record(model: onnx.ModelProto) -> dict[str, Any] | None:
+    """What a foreign file says of its folding; ``None`` if it says nothing.
+
+    Raises:
+        FormatError: It says something that cannot be read.
+    """
+    texts = [p.value for p in model.metadata_props if p.key == FOLD_KEY]
+    if not texts:
+        return None
+    try:
+        value = json.loads(texts[0])
+        known: dict[str, Any] = {key: value[key] for key in ("parent_sha256", "scaled", "folded", "max_rel_error_f64")}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FormatError(f"the {FOLD_KEY!r} metadata is damaged ({error!r}); fold the file anew") from error
+    return known
 
 
 def _sentences(folded: FoldedGraph) -> list[str]:

@@ -15,7 +15,6 @@ from edgexfer.errors import ExportError
 from edgexfer.export.exporter import ExportRequest, Pictures, export_network
 from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
-from edgexfer.export.verify import verify
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
 from edgexfer.training import Listener
@@ -114,20 +113,6 @@ def export_file(
     if not choice.fold_bn:
         raise ExportError(f"{str(path)!r} is an ONNX file already; without --fold-bn there is nothing to do")
     return fold_file(path, out, input_shape=input_shape, scale_shift=scale_shift, force=force, say=listener.say)
-
-
-def verify_artifact(path: Path) -> dict[str, Any]:
-    """Recomputes the digest and the golden samples of an artifact.
-
-    Raises:
-        ExportError: Something does not agree; all of it is told.
-    """
-    found = verify(path)
-    if found.verified is None:
-        raise ExportError(f"{str(path)!r} was not written by edgexfer: it promises nothing that could be verified")
-    if not found.verified:
-        raise ExportError(f"{str(path)!r}: " + "; ".join(found.failures))
-    return {"artifact": str(path), "verified": True}
 
 
 def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:

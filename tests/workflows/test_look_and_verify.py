@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from onnx import numpy_helper
+
+from edgexfer.cli.main import cli
+from edgexfer.export import graph
+from edgexfer.export.metadata import info_of
+from edgexfer.runs import read_lines, read_run
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments], prog_name="edgexfer")
+
+
+@pytest.fixture(scope="module")
+def exported(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The teacher's run as float32 and int8."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("exported") / "colours.onnx"
+    done = run("export", teacher, "--int8", "--max-drop", "5", "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert set(value["int8"]) >= {"recommended", "speedup", "top1", "top1_float32"}
+    return out
+
+
+def test_inspect_shows_a_run_and_its_batchnorms_against_its_own_data(teacher: Path) -> None:
+    done = run("inspect", teacher, "--data", "own", "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    convolutions = [layer for layer in value["layers"] if layer["kind"] == "Conv"]
+    assert convolutions[0]["output_shape"] == [1, 8, 16, 16]
+    assert convolutions[0]["multiply_adds"] == 8 * 16 * 16 * 27
+    assert convolutions[0]["parameters"] == 8 * 27
+    assert len(value["batchnorms"]) == 2 and value["images"] > 0
+    assert all(bn["drift"] < 1.5 and bn["spread"] < 3 for bn in value["batchnorms"])
+    told = run("inspect", teacher).stdout
+    assert "drift and spread need --data" in told and "multiply-adds a picture" in told
+
+
+def test_inspect_shows_an_int8_file(exported: Path) -> None:
+    done = run("inspect", exported.with_name("colours.int8.onnx"))
+    assert done.exit_code == 0 and "DequantizeLinear x" in done.stdout and "BatchNorm:" not in done.stdout
+
+
+def test_inspect_names_what_it_cannot_compare(exported: Path, colours: Path, tmp_path: Path) -> None:
+    assert "'own' is for a run folder" in run("inspect", exported, "--data", "own").stderr
+    model = onnx.load(exported)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    assert run("inspect", tmp_path / "foreign.onnx").exit_code == 0
+    assert "nobody knows its preprocessing" in run("inspect", tmp_path / "foreign.onnx", "--data", colours).stderr
+    assert run("inspect", exported, "--data", colours).exit_code == 0
+
+
+def test_predict_says_the_same_with_the_run_and_the_file(teacher: Path, exported: Path, colours: Path) -> None:
+    answers = []
+    for model in (teacher, exported):
+        done = run("predict", model, colours / "red", "--top", "2", "--json")
+        assert done.exit_code == 0, done.stderr
+        answers.append([json.loads(line) for line in done.stdout.splitlines()])
+    assert len(answers[0]) == 20
+    for mine, theirs in zip(*answers, strict=True):
+        assert mine["file"] == theirs["file"] and mine["label"] == theirs["label"] and len(mine["top"]) == 2
+        assert mine["probability"] == pytest.approx(theirs["probability"], abs=1e-4)
+    logits = {Path(line["file"]).name: line["logits"] for line in read_lines(teacher / "predictions.jsonl")}
+    classes = read_run(teacher).classes
+    name = next(n for n in logits if (colours / "red" / n).is_file())
+    seen = {Path(a["file"]).name: a for a in answers[0]}
+    assert set(seen[name]["top"][0]) == {"label", "probability"} and seen[name]["label"] in classes
+
+
+def test_predict_tells_what_it_cannot_read_and_goes_on(exported: Path, colours: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"nothing")
+    done = run("predict", exported, bad, colours / "red" / "0.png", "--threshold", "1")
+    assert done.exit_code == 1
+    assert "bad.jpg" in done.stderr and "1 pictures could not be read" in done.stderr
+    assert "0.png: none of these (" in done.stdout
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in run("predict", exported, tmp_path / "empty").stderr
+
+
+def test_an_artifact_is_what_its_run_gives(teacher: Path, exported: Path) -> None:
+    done = run("verify", exported, teacher, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["verified"] is True and value["fold_max_rel_error_f64"] <= 1e-10
+    assert "and every tensor is what" in run("verify", exported, teacher).stdout
+    int8 = exported.with_name("colours.int8.onnx")
+    assert "and every tensor is what" in run("verify", int8, exported).stdout
+    assert "verify it against the float32 file" in run("verify", int8, teacher).stderr
+
+
+def changed(path: Path, out: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """A copy with a change and a digest that hides it."""
+    model = onnx.load(path)
+    change(model)
+    info = info_of(model, "it")
+    assert info is not None
+    out.write_bytes(graph.to_bytes(graph.attach(model, info)[0]))
+    return out
+
+
+def test_a_tensor_that_changed_is_named(teacher: Path, exported: Path, tmp_path: Path) -> None:
+    def nudge(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
+        values = numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[5] += np.float32(1e-4)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    copy = changed(exported, tmp_path / "changed.onnx", nudge)
+    assert run("verify", copy).exit_code == 0  # the golden samples cannot see so little
+    done = run("verify", copy, teacher)
+    assert done.exit_code == 1 and "changed: 1 of 216 numbers, by up to 0.0001" in done.stderr
+
+    def leak(model: onnx.ModelProto) -> None:
+        model.graph.node.append(onnx.helper.make_node("Identity", ["logits"], ["unread"], name="more"))
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "stray"))
+
+    done = run("verify", changed(exported, tmp_path / "more.onnx", leak), teacher)
+    assert "the node 'more' (Identity) is not of this network" in done.stderr
+    assert "the tensor 'stray' is not of this network" in done.stderr
+
+
+def test_another_run_is_told_apart(exported: Path, teacher: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("run.json", "weights.safetensors"):
+        (other / name).write_bytes((teacher / name).read_bytes())
+    value = json.loads((other / "run.json").read_text())
+    value["classes"] = ["blue", "green", "rot"]
+    (other / "run.json").write_text(json.dumps(value))
+    done = run("verify", exported, other)
+    assert done.exit_code == 1 and "it knows the classes blue, green, red, the run blue, green, rot" in done.stderr
+
+
+def test_a_folded_file_is_what_its_parent_gives(teacher: Path, tmp_path: Path) -> None:
+    plain, out = tmp_path / "plain.onnx", tmp_path / "folded.onnx"
+    assert run("export", teacher, "--no-fold-bn", "--out", plain).exit_code == 0
+    assert run("export", plain, "--out", out).exit_code == 0
+    done = run("verify", out, plain, "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["fold_max_rel_error_f64"] <= 1e-10
+    foreign = tmp_path / "foreign.onnx"
+    model = onnx.load(plain)
+    del model.metadata_props[:]
+    onnx.save(model, foreign)
+    assert run("export", foreign, "--out", out, "--force").exit_code == 0
+    assert run("verify", out, foreign).exit_code == 0
+    assert "other weights" in run("verify", out, plain).stderr
+    assert "was not written by edgexfer" in run("verify", out).stderr
+    assert "name the ONNX file that was folded" in run("verify", out, teacher).stderr
