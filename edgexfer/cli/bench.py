@@ -30,7 +30,11 @@ from edgexfer.cli.common import common_options, emit
 @click.option("--profile", is_flag=True, help="Tell the time of each operator too.")
 @click.option("--verify-only", is_flag=True, help="Check the answers, time nothing.")
 @click.option("--time-anyway", is_flag=True, help="Time even on an emulated processor.")
-@click.option("--out", type=click.Path(path_type=Path), help="The result file; default bench-HOST-TIME.json.")
+@click.option("--on", "hosts", multiple=True, metavar="HOST", help="Measure there, through ssh; may be repeated.")
+@click.option("--fleet", type=click.Path(path_type=Path), help="Measure on the devices of a TOML file, through ssh.")
+@click.option("--setup", is_flag=True, help="Run the bundle's setup.sh there before.")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="In place of your own ssh configuration.")
+@click.option("--out", type=click.Path(path_type=Path), help="The result file, of a fleet the folder for its results.")
 @common_options(seed=False)
 def command(
     target: Path,
@@ -38,14 +42,29 @@ def command(
     min_runs: int,
     threads: str | None,
     verify_only: bool,
+    hosts: tuple[str, ...],
+    fleet: Path | None,
+    setup: bool,
+    ssh_config: Path | None,
     out: Path | None,
     force: bool,
     as_json: bool,
     **more: str | bool | None,
 ) -> None:
-    """Verify and time TARGET, an ONNX file or a bundle, with the very script that runs on the device."""
+    """Verify and time TARGET, an ONNX file or a bundle, with the very script that runs on the device.
+
+    With --on or --fleet it runs on other devices side by side: the bundle TARGET is copied there through ssh, and the
+    results come home. The same command again keeps what is there and goes on with the rest.
+    """
+    from edgexfer.cli.fleet import bench_fleet, check
     from edgexfer.results import run_bench
 
+    if check(hosts, fleet, setup, ssh_config):
+        words = words_of({"min_seconds": str(min_seconds), "min_runs": str(min_runs), "threads": threads, **more})
+        words += ["--verify-only"] if verify_only else []
+        how = {"options": tuple(words), "setup": setup, "force": force, "config": ssh_config}
+        bench_fleet(target, hosts, fleet, out=out, as_json=as_json, **how)
+        return
     made = run_bench(
         target,
         out=out,

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgexfer.errors import DeviceError
+from edgexfer.results.facts import VARIABLES, akin, check_known, differences, facts_of, forbidden
 from edgexfer.results.observed import observation
 from edgexfer.results.result import BenchmarkResult, Config, read_result
 from edgexfer.results.statistics import CONFIDENCE, Interval, ratio_of_medians, summary
-
-# What may differ with a variable; "x." stands for every key below x. The rest has to be equal.
-VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "model": ("model", "sha256", "network", "parent_sha256", "input."),
-    "precision": ("precision", "model", "sha256", "parent_sha256"),
-    "threads": ("threads", "session.intra_op_num_threads"),
-    "runtime": ("runtime", "runtime_version", "session."),
-    "machine": ("machine.", "affinity"),
-    "settings": ("settings.",),
-    "edgexfer_version": ("edgexfer_version",),
-}
-MEMORY = "machine.memory_bytes"
-SAME_MEMORY = 0.02  # the kernel keeps a little for itself, and not always the same
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class Comparison:
                 {
                     "first": _figures(pair.first),
                     "second": _figures(pair.second),
-                    "differs": _differences(_facts(self.first, pair.first), _facts(self.second, pair.second)),
+                    "differs": differences(facts_of(self.first, pair.first), facts_of(self.second, pair.second)),
                     "ratio": pair.interval.ratio,
                     "low": pair.interval.low,
                     "high": pair.interval.high,
@@ -102,6 +90,11 @@ class Comparison:
             for name, config in zip(names, (pair.first, pair.second), strict=True)
             if (note := observation(config.observed)["note"])
         ]
+        notes += [
+            f"{name} was unstable when it was measured"
+            for name, config in zip(names, (pair.first, pair.second), strict=True)
+            if config.stable is False
+        ]
         return "; ".join([said, *notes])
 
     def _name(self, result: BenchmarkResult, config: Config) -> str:
@@ -127,8 +120,55 @@ def compare_files(first: Path, second: Path, vary: str) -> Comparison:
         DeviceError: They cannot be compared.
         FormatError: One of them is damaged or newer.
     """
-    _known(vary)
+    check_known(vary)
     return compare(read_result(first), read_result(second), vary)
+
+
+def compare_many(paths: Sequence[Path], vary: str) -> list[Comparison]:
+    """Reads several results and compares each kind of them with the first one's.
+
+    Results that are alike in everything are repeated runs of one thing, and are put together, so that the interval
+    tells of what differs from run to run too. Of two results each is a side of its own.
+
+    Raises:
+        DeviceError: There are fewer than two, they are all runs of one thing, or they cannot be compared.
+        FormatError: One of them is damaged or newer.
+    """
+    check_known(vary)
+    if len(paths) < 2:
+        raise DeviceError(f"{len(paths)} result cannot be compared; name two or more")
+    results = [read_result(path) for path in paths]
+    if len(results) == 2:
+        return [compare(results[0], results[1], vary)]
+    groups: dict[str, list[BenchmarkResult]] = {}
+    for result in results:
+        groups.setdefault(_signature(result), []).append(result)
+    sides = [_together(group) for group in groups.values()]
+    if len(sides) < 2:
+        raise DeviceError(
+            f"all {len(results)} results are runs of one thing, so {vary} does not vary; name one with another {vary},"
+            " or compare two of them at a time"
+        )
+    return [compare(sides[0], side, vary) for side in sides[1:]]
+
+
+def _signature(result: BenchmarkResult) -> str:
+    """Everything that could have moved a result's times: repeated runs have the same."""
+    return json.dumps(sorted(json.dumps(facts_of(result, c), sort_keys=True) for c in _timed(result)))
+
+
+def _together(group: Sequence[BenchmarkResult]) -> BenchmarkResult:
+    """Repeated runs of one thing as one result, whose configurations remember where each run ends."""
+    first = group[0]
+    if len(group) == 1:
+        return first
+    configs = []
+    for config in first.configs:
+        same = [c for r in group for c in r.configs if c.timed and facts_of(r, c) == facts_of(first, config)]
+        times = tuple(time for c in same for time in c.latency_s)
+        runs = tuple(count for c in same for count in (c.runs or (len(c.latency_s),)))
+        configs.append(replace(config, latency_s=times, runs=runs) if config.timed else config)
+    return replace(first, configs=tuple(configs))
 
 
 def compare(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> Comparison:
@@ -140,13 +180,13 @@ def compare(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> Compa
         DeviceError: The variable is unknown, one result was emulated or timed nothing, more than ``vary`` differs,
             or one configuration has several counterparts.
     """
-    _known(vary)
+    check_known(vary)
     ours, theirs = _timed(first), _timed(second)
     matches = [
         (a, b)
         for a in ours
         for b in theirs
-        if not _forbidden(_differences(_facts(first, a), _facts(second, b)), vary) and _akin(a, b, vary)
+        if not forbidden(differences(facts_of(first, a), facts_of(second, b)), vary) and akin(a, b, vary)
     ]
     if not matches:
         raise DeviceError(_nearest(first, second, vary))
@@ -157,7 +197,7 @@ def compare(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> Compa
                     f"{config.model!r} with {config.threads} threads in {str(result.path)!r} has several counterparts"
                     f" that differ only in {vary}; bench one {vary} a file, or vary something else"
                 )
-    pairs = tuple(Pair(a, b, ratio_of_medians(a.latency_s, b.latency_s)) for a, b in matches)
+    pairs = tuple(Pair(a, b, _ratio(a, b)) for a, b in matches)
     left_out = [
         f"left out: {config.model} with {config.threads} threads in {str(result.path)!r} ({_why(config)})"
         for side, result in ((0, first), (1, second))
@@ -167,9 +207,8 @@ def compare(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> Compa
     return Comparison(vary, first, second, pairs, tuple(left_out))
 
 
-def _known(vary: str) -> None:
-    if vary not in VARIABLES:
-        raise DeviceError(f"nothing is called {vary!r} that could vary; allowed: {', '.join(VARIABLES)}")
+def _ratio(first: Config, second: Config) -> Interval:
+    return ratio_of_medians(first.latency_s, second.latency_s, first_runs=first.runs, second_runs=second.runs)
 
 
 def _timed(result: BenchmarkResult) -> list[Config]:
@@ -189,70 +228,15 @@ def _why(config: Config) -> str:
     return "no counterpart" if config.timed else "not timed" if config.status == "ok" else config.status
 
 
-def _facts(result: BenchmarkResult, config: Config) -> dict[str, Any]:
-    """Everything that could have moved a time and is not merely observed, by key."""
-    facts: dict[str, Any] = {
-        "model": config.model,
-        "sha256": config.sha256,
-        "network": config.network,
-        "parent_sha256": config.parent_sha256,
-        "precision": config.precision,
-        "runtime": config.runtime,
-        "runtime_version": config.runtime_version,
-        "threads": config.threads,
-        "scenario": config.scenario,
-        "batch": config.batch,
-        "affinity": None if config.affinity is None else list(config.affinity),
-        "edgexfer_version": result.edgexfer_version,
-    }
-    groups = {"machine": result.machine, "session": config.session, "input": config.input, "settings": result.settings}
-    for name, group in groups.items():
-        facts |= {f"{name}.{key}": value for key, value in group.items()}
-    return facts
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Both values of every key whose values differ."""
-    keys = [*first, *(key for key in second if key not in first)]
-    pairs = {key: [first.get(key), second.get(key)] for key in keys}
-    return {key: both for key, both in pairs.items() if both[0] != both[1] and not _same_memory(key, both)}
-
-
-def _same_memory(key: str, both: Sequence[Any]) -> bool:
-    if key != MEMORY or not all(isinstance(value, int) for value in both):
-        return False
-    return bool(abs(both[0] - both[1]) <= SAME_MEMORY * max(both))
-
-
-def _forbidden(differences: Mapping[str, list[Any]], vary: str) -> dict[str, list[Any]]:
-    """The differences that ``vary`` does not explain; another name of the same file is none."""
-    allowed = VARIABLES[vary]
-    return {
-        key: both
-        for key, both in differences.items()
-        if key not in allowed
-        and not any(name.endswith(".") and key.startswith(name) for name in allowed)
-        and not (key == "model" and "sha256" not in differences)
-    }
-
-
-def _akin(first: Config, second: Config, vary: str) -> bool:
-    """Whether two precisions come from the same weights: an int8 file is made of the float32 one, or both of one."""
-    if vary != "precision":
-        return True
-    ours, theirs = {first.sha256, first.parent_sha256}, {second.sha256, second.parent_sha256}
-    return bool((ours & theirs) - {None})
-
-
 def _nearest(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> str:
     """Why nothing could be paired: the two configurations that differ least, key by key."""
     found = []
     for a in _timed(first):
         for b in _timed(second):
-            differences = _forbidden(_differences(_facts(first, a), _facts(second, b)), vary)
-            if not differences and not _akin(a, b, vary):
-                differences = {"parent_sha256": [a.parent_sha256, b.parent_sha256]}
-            found.append(differences)
+            found_here = forbidden(differences(facts_of(first, a), facts_of(second, b)), vary)
+            if not found_here and not akin(a, b, vary):
+                found_here = {"parent_sha256": [a.parent_sha256, b.parent_sha256]}
+            found.append(found_here)
     least = min(found, key=len)
     told = "; ".join(f"{key} is {_shown(a)} and {_shown(b)}" for key, (a, b) in least.items())
     return (
@@ -277,6 +261,8 @@ def _figures(config: Config) -> dict[str, Any]:
         "runtime": config.runtime,
         "runtime_version": config.runtime_version,
         "threads": config.threads,
+        "rounds": len(config.runs) or 1,
+        "stable": config.stable,
         "verified": config.verified,
         "top1": config.top1,
         "observed": observation(config.observed),

@@ -42,6 +42,9 @@ class Config:
         status: ``"ok"``, or what went wrong.
         error: The message that goes with it.
         observed: Temperature, clock, load and throttling before, during and after.
+        head: The head of adapt.py that was timed on top, if any.
+        runs: How many of the times belong to each round, a process of its own; empty for a single one.
+        stable: The device's own verdict on its times, ``None`` where it gave none.
     """
 
     model: str
@@ -67,6 +70,9 @@ class Config:
     status: str
     error: str | None
     observed: Mapping[str, Any]
+    head: str | None = None
+    runs: tuple[int, ...] = ()
+    stable: bool | None = None
 
     @property
     def timed(self) -> bool:
@@ -161,7 +167,20 @@ def _config(value: Any, where: str) -> Config:
         status=must("status", str),
         error=may("error", str),
         observed=may("observed", dict) or {},
+        head=may("head", str),
+        runs=_runs(may("rounds", list) or [], where),
+        stable=_take(may("stability", dict) or {}, "stable", bool, where=f"{where}.stability", optional=True),
     )
+
+
+def _runs(rounds: list[Any], where: str) -> tuple[int, ...]:
+    counts: list[int] = []
+    for number, one in enumerate(rounds):
+        count = one.get("count") if isinstance(one, dict) else one
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f"{where}.rounds[{number}].count is {count!r}; expected a whole number from 0 up")
+        counts.append(count)
+    return tuple(counts)
 
 
 def _times(values: list[Any], where: str) -> tuple[float, ...]:

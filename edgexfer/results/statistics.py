@@ -65,15 +65,26 @@ def summary(latency_s: Sequence[float]) -> dict[str, float | None]:
     return cast("dict[str, float | None]", load("_edgexfer_statistics").summary(latency_s))
 
 
-def ratio_of_medians(first_s: Sequence[float], second_s: Sequence[float], *, seed: int = 0) -> Interval:
+def ratio_of_medians(
+    first_s: Sequence[float],
+    second_s: Sequence[float],
+    *,
+    first_runs: Sequence[int] = (),
+    second_runs: Sequence[int] = (),
+    seed: int = 0,
+) -> Interval:
     """Median of the second over median of the first, with a seeded block-bootstrap interval.
 
-    The interval tells how times vary within a run. Two runs of one model on one machine can differ by a percent or
-    two more (memory layout, neighbours, temperature): repeat a run before you believe a difference that small.
+    Of a single run the interval tells how times vary within it. Two runs of one model on one machine can differ by a
+    percent or two more (memory layout, neighbours, temperature). Where there are several runs, rounds in a process of
+    their own or repeated results, whole runs are drawn first and blocks within them after, so that the interval tells
+    of both; of very few runs it is still a little too narrow.
 
     Args:
         first_s: Times ``(N,)`` in the order they were taken.
         second_s: Times ``(M,)`` likewise.
+        first_runs: How many of the first times belong to each run, in order; empty for a single one.
+        second_runs: Likewise.
         seed: Of the resampling; the same seed gives the same interval.
 
     Raises:
@@ -88,27 +99,46 @@ def ratio_of_medians(first_s: Sequence[float], second_s: Sequence[float], *, see
         if not min(times) > 0:
             raise DeviceError(f"the {name} result holds a time of {min(times)!r} s; expected above 0: bench again")
     generator = np.random.Generator(np.random.PCG64(seed))
-    below = _resampled_medians(np.asarray(first_s, np.float64), generator)
-    ratios = _resampled_medians(np.asarray(second_s, np.float64), generator) / below
+    below = _resampled_medians(np.asarray(first_s, np.float64), first_runs, generator)
+    ratios = _resampled_medians(np.asarray(second_s, np.float64), second_runs, generator) / below
     low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(np.median(second_s) / np.median(first_s)), float(low), float(high))
 
 
-def _resampled_medians(times: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Medians ``(RESAMPLES,)`` of resamples drawn in blocks.
+def _resampled_medians(
+    times: npt.NDArray[np.float64], runs: Sequence[int], generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Medians ``(RESAMPLES,)`` of resamples drawn in runs, and in blocks within them.
 
     Each block is kept as counts over at most ``MOST_BINS`` quantile bins (one a value for fewer values), so that half
     a million times cost no more than a few thousand.
     """
-    count = len(times)
-    length = max(math.ceil(count ** (1 / 3)), math.ceil(count / MOST_BLOCKS))
-    blocks = math.ceil(count / length)
-    edges = np.unique(np.quantile(times, np.linspace(0, 1, min(count, MOST_BINS)), method="inverted_cdf"))
-    counts = np.zeros((blocks, len(edges)))
-    np.add.at(counts, (np.arange(count) // length, np.searchsorted(edges, times)), 1)
-    drawn = generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES)
-    reached = np.cumsum(drawn @ counts, axis=1)
+    edges = np.unique(np.quantile(times, np.linspace(0, 1, min(len(times), MOST_BINS)), method="inverted_cdf"))
+    parts = np.split(times, np.cumsum(runs)[:-1]) if len(runs) > 1 and sum(runs) == len(times) else [times]
+    parts = [part for part in parts if len(part)]
+    often = generator.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=RESAMPLES)
+    drawn = sum(
+        (_drawn(part, edges, often[:, number], generator) for number, part in enumerate(parts)),
+        start=np.zeros((RESAMPLES, len(edges))),
+    )
+    reached = np.cumsum(drawn, axis=1)
     half = reached[:, -1:] / 2
     low = (reached < half).sum(axis=1)
     high = np.minimum((reached <= half).sum(axis=1), len(edges) - 1)
     return np.asarray((edges[low] + edges[high]) / 2, np.float64)
+
+
+def _drawn(
+    times: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.float64],
+    often: npt.NDArray[np.int64],
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """Counts ``(RESAMPLES, bins)`` of a run's blocks, of which each resample takes the whole run ``often`` times."""
+    count = len(times)
+    length = max(math.ceil(count ** (1 / 3)), math.ceil(count / MOST_BLOCKS))
+    blocks = math.ceil(count / length)
+    counts = np.zeros((blocks, len(edges)))
+    np.add.at(counts, (np.arange(count) // length, np.searchsorted(edges, times)), 1)
+    drawn = generator.multinomial(often * blocks, np.full(blocks, 1 / blocks))
+    return np.asarray(drawn @ counts, np.float64)

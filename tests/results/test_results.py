@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from edgexfer.errors import DeviceError, FormatError, WouldOverwriteError
-from edgexfer.results import bench, compare_files, percentile, ratio_of_medians, read_result, run_bench, summary
+from edgexfer.results import (
+    bench,
+    compare_files,
+    compare_many,
+    percentile,
+    ratio_of_medians,
+    read_result,
+    run_bench,
+    summary,
+)
 from edgexfer.results.observed import observation
 from edgexfer.version import __version__
 
@@ -126,6 +135,18 @@ def test_half_a_million_times_are_no_trouble() -> None:
     found = ratio_of_medians(noisy(0.001, 7, 500_000), noisy(0.001003, 8, 500_000))
     assert found.ratio == pytest.approx(1.003, abs=5e-4) and found.high - found.low < 2e-3
     assert found.low < found.ratio < found.high
+
+
+def test_what_differs_from_run_to_run_widens_the_interval() -> None:
+    rng = np.random.default_rng(6)
+    levels = 0.01 * np.exp(rng.normal(0, 0.02, 8))  # each process has its own speed
+    times = [float(v) for level in levels for v in level * rng.lognormal(0, 0.002, 200)]
+    plain = ratio_of_medians([0.01] * 50, times)
+    honest = ratio_of_medians([0.01] * 50, times, second_runs=[200] * 8)
+    assert honest.ratio == plain.ratio and honest.low < honest.ratio < honest.high
+    spread = np.std([np.median(rng.choice(levels, 8)) for _ in range(4000)]) / 0.01
+    assert (honest.high - honest.low) / 3.92 == pytest.approx(spread, rel=0.3)
+    assert honest.high - honest.low > 1.5 * (plain.high - plain.low)
 
 
 def test_equal_times_give_an_interval_of_one_point() -> None:
@@ -398,3 +419,36 @@ def test_a_script_that_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
     monkeypatch.setattr(bench, "script", lambda name: tmp_path / "broken.py")
     with pytest.raises(DeviceError, match=message):
         measured(touched(tmp_path / "m.onnx"), None)
+
+
+def test_repeated_runs_count_as_one_side(tmp_path: Path) -> None:
+    faster = {"precision": "int8", "sha256": "bb", "parent_sha256": "aa", "model": "student.int8.onnx"}
+    first = [save(tmp_path / f"a{i}.json", config(latency_s=noisy(0.01 * (1 + 0.01 * i), i))) for i in range(3)]
+    second = [save(tmp_path / f"b{i}.json", config(latency_s=noisy(0.005, 9 + i), **faster)) for i in range(2)]
+    (found,) = compare_many([first[0], second[0], *first[1:], second[1]], "precision")
+    (pair,) = found.pairs
+    assert (len(pair.first.latency_s), pair.first.runs, pair.second.runs) == (600, (200,) * 3, (200,) * 2)
+    assert pair.interval.ratio == pytest.approx(0.495, abs=0.01) and pair.interval.difference_shown
+    assert found.to_dict()["pairs"][0]["first"]["rounds"] == 3
+    threads = [save(tmp_path / f"t{n}.json", config(threads=n, latency_s=noisy(0.01 / n, n))) for n in (1, 2, 4)]
+    found2, found4 = compare_many(threads, "threads")
+    assert found2.pairs[0].second.threads == 2 and found4.pairs[0].interval.ratio == pytest.approx(0.25, rel=0.05)
+    with pytest.raises(DeviceError, match="all 3 results are runs of one thing, so threads does not vary"):
+        compare_many(first, "threads")
+    with pytest.raises(DeviceError, match="1 result cannot be compared; name two or more"):
+        compare_many(first[:1], "threads")
+
+
+def test_rounds_and_verdicts_are_read(tmp_path: Path) -> None:
+    rounds = [{"begin": 0, "count": 120}, {"begin": 120, "count": 80}]
+    shaky = save(tmp_path / "a.json", config(rounds=rounds, stability={"stable": False}, head="head.npz"))
+    (read,) = read_result(shaky).configs
+    assert (read.runs, read.stable, read.head) == ((120, 80), False, "head.npz")
+    second = save(tmp_path / "b.json", config(rounds=rounds, latency_s=noisy(0.02, 2)))
+    assert "was unstable when it was measured" in compare_files(shaky, second, "head").sentence()
+    with pytest.raises(DeviceError, match='head is "head.npz" and null'):
+        compare_files(shaky, second, "threads")
+    for rounds in ([{"count": "many"}], [3.5]):
+        save(tmp_path / "c.json", config(rounds=rounds))
+        with pytest.raises(FormatError, match=r"rounds\[0\].count is .*; expected a whole number"):
+            read_result(tmp_path / "c.json")

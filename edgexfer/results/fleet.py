@@ -1,0 +1,144 @@
+"""Measures on many devices side by side: one thread each, so that the failure of one disturbs none of the others.
+
+``<out>/<device>.json`` is a device's result, ``<out>/fleet.json`` what became of each. Running the same command again
+keeps the results that are there and goes on with the rest: a measurement that outlived its connection is found again,
+one that is done only comes home.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import tarfile
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgexfer.errors import DeviceError
+from edgexfer.files import read_json, sha256_file, write_json
+from edgexfer.results.devices import Device
+from edgexfer.results.visit import RETRIES_S, FleetRun, Outcome, Tell, Visit
+
+FLEET_FILE = "fleet.json"
+BUNDLE_FILE = "bundle.json"
+
+
+def run_fleet(
+    run: FleetRun, devices: Sequence[Device], tell: Tell, retries_s: Sequence[float] = RETRIES_S
+) -> list[Outcome]:
+    """Measures on all devices.
+
+    Ctrl-C stops the measurements there and brings home what they have.
+
+    Args:
+        run: What to do.
+        devices: Where.
+        tell: Told what each device does.
+        retries_s: Seconds to wait before each new try of a lost connection.
+
+    Returns:
+        An outcome a device, in the same order.
+
+    Raises:
+        DeviceError: The bundle cannot be used, or ``out`` holds results of another measurement.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgexfer-fleet-") as place:
+        archive, digest = _packed(run.bundle, Path(place))
+        jobs = {device.name: _job(digest, run, device) for device in devices}
+        found = _kept(run, devices, jobs)
+        visits = [
+            Visit(run, device, jobs[device.name], archive, digest, tell, retries_s)
+            for device in devices
+            if device.name not in found
+        ]
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(visits))) as pool:
+            futures = [pool.submit(visit.outcome) for visit in visits]
+            _wait(futures, visits)
+        found |= {outcome.name: outcome for outcome in (future.result() for future in futures)}
+    outcomes = [found[device.name] for device in devices]
+    _write(run.out, jobs, outcomes)
+    return outcomes
+
+
+def _wait(futures: Sequence[concurrent.futures.Future[Outcome]], visits: Sequence[Visit]) -> None:
+    """Waits for all; a first Ctrl-C asks the devices to stop, a second one gives up on them."""
+    asked = False
+    while True:
+        try:
+            concurrent.futures.wait(futures)
+            return
+        except KeyboardInterrupt:
+            for visit in visits:
+                threading.Thread(target=visit.give_up if asked else visit.stop, daemon=True).start()
+            asked = True
+
+
+def _packed(bundle: Path, place: Path) -> tuple[Path, str]:
+    """The bundle as an archive of what lies in its folder, and the SHA-256 of its ``bundle.json``.
+
+    Raises:
+        DeviceError: It is no bundle.
+    """
+    folder = bundle
+    if bundle.is_file() and bundle.name.endswith((".tar.gz", ".tgz")):
+        try:
+            with tarfile.open(bundle) as packed:
+                packed.extractall(place / "unpacked", filter="data")
+        except (tarfile.TarError, OSError) as error:
+            raise DeviceError(
+                f"{str(bundle)!r} is damaged ({error}); make it again with edgexfer bundle --tar"
+            ) from error
+        found = sorted(p.parent for p in (place / "unpacked").glob(f"*/{BUNDLE_FILE}"))
+        folder = found[0] if found else bundle
+    if not (folder / BUNDLE_FILE).is_file():
+        raise DeviceError(f"{str(bundle)!r} is no bundle; make one with edgexfer bundle")
+    names = [BUNDLE_FILE, *read_json(folder / BUNDLE_FILE, "bundle").get("files", {})]
+    archive = place / "bundle.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=6) as packed:
+        for name in dict.fromkeys(names):
+            if not (folder / name).is_file():
+                raise DeviceError(f"the bundle {str(bundle)!r} is incomplete, {name} missing; make it again")
+            packed.add(folder / name, name, recursive=False)
+    return archive, sha256_file(folder / BUNDLE_FILE)
+
+
+def _job(digest: str, run: FleetRun, device: Device) -> str:
+    """The name of the measurement: the same bundle measured in the same way is the same job."""
+    text = json.dumps([digest, run.options, device.options, device.python])
+    return f"job-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _kept(run: FleetRun, devices: Sequence[Device], jobs: Mapping[str, str]) -> dict[str, Outcome]:
+    """What an earlier call brought home.
+
+    Raises:
+        DeviceError: ``out`` holds results of another measurement and ``force`` is off.
+    """
+    run.out.mkdir(parents=True, exist_ok=True)
+    before = {} if run.force else _recorded(run.out)
+    found: dict[str, Outcome] = {}
+    for device in devices:
+        result, known = run.out / f"{device.name}.json", before.get(device.name, {})
+        if run.force or not result.is_file():
+            continue
+        if known.get("job") != jobs[device.name]:
+            raise DeviceError(
+                f"{str(result)!r} is of another measurement; choose another --out, or pass --force to replace it"
+            )
+        if known.get("status") in ("ok", "kept"):
+            found[device.name] = Outcome(device.name, device.host, "kept", result)
+    return found
+
+
+def _recorded(out: Path) -> dict[str, Any]:
+    path = out / FLEET_FILE
+    found = read_json(path, "fleet record").get("devices") if path.is_file() else None
+    return found if isinstance(found, dict) else {}
+
+
+def _write(out: Path, jobs: Mapping[str, str], found: Sequence[Outcome]) -> None:
+    now = {outcome.name: {**outcome.to_dict(), "job": jobs[outcome.name]} for outcome in found}
+    write_json(out / FLEET_FILE, {"format": 1, "devices": {**_recorded(out), **now}})
