@@ -5,6 +5,7 @@ A created network takes normalised pixels (N, 3, H, W): ``net(x)`` gives logits 
 """
 
 from edgexfer.nets.catalogue import (
+    about_parameters,
     build,
     check_input_size,
     create,
@@ -26,6 +27,7 @@ __all__ = [
     "Network",
     "Normalized",
     "SplitNetwork",
+    "about_parameters",
     "build",
     "check_input_size",
     "count_operations",

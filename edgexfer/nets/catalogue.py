@@ -12,7 +12,7 @@ from edgexfer.nets import own, published, torchvision_nets
 from edgexfer.nets.cifar_resnet import DEPTHS, CifarResNet
 from edgexfer.nets.mlperf_resnet8 import MlperfResNet8
 from edgexfer.nets.mobilenet_v1 import WIDTHS, MobileNetV1
-from edgexfer.nets.network import Network, check_classes, reset_head, seeded
+from edgexfer.nets.network import Network, check_classes, count_parameters, reset_head, seeded
 from edgexfer.nets.table import STATISTICS, TABLE, Facts, facts
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.nets.weights import load_with_its_classes
@@ -194,6 +194,16 @@ def check_input_size(name: str, input_size: tuple[int, int]) -> None:
         )
     if known.square and height != width:
         raise NetworkError(f"{found}it takes square pictures only; pass one number as the image size")
+
+
+def about_parameters(name: str) -> int:
+    """Number of parameters of a network, about: at 1,000 classes, and counted for the user's own.
+
+    Raises:
+        UnknownNameError: No network goes by that name.
+        NetworkError: The user's own network cannot be built.
+    """
+    return count_parameters(create(name, 2)) if own.is_own(name) else _registered(name).parameters
 
 
 def source_sha256(name: str) -> str | None:

@@ -141,7 +141,14 @@ def prepare(
     """
     device = find_device(recipe.device)
     usual = nets.preprocessing_for(model)
-    facts = Facts(len(splits.train), splits.image_size, max(usual.input_size), weights != "none", has_soft_labels)
+    facts = Facts(
+        len(splits.train),
+        splits.image_size,
+        max(usual.input_size),
+        weights != "none",
+        has_soft_labels,
+        nets.about_parameters(model),
+    )
     settings, reasons = settle(recipe, facts)
     if recipe.image_size is None:
         fitting = nets.nearest_input_size(model, settings.image_size)

@@ -24,6 +24,10 @@ SOFT_RATE = 2.0
 PASSES_PRETRAINED = 24_000
 """Pictures that a pretrained network sees in all, as a default."""
 
+USUAL_PARAMETERS = 25_000_000
+"""Of the networks whose usual fine-tuning rates are known (ResNet-50)."""
+MOST_COMPACT_RATE = 10.0
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -135,6 +139,7 @@ class Facts:
         usual_size: Side that the network is usually fed, in pixels.
         pretrained: Whether the network starts from trained weights.
         has_soft_labels: Whether a teacher teaches (its soft labels smooth enough by themselves).
+        parameters: Of the network, about.
     """
 
     images: int
@@ -142,6 +147,7 @@ class Facts:
     usual_size: int
     pretrained: bool
     has_soft_labels: bool = False
+    parameters: int = USUAL_PARAMETERS
 
 
 def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
@@ -163,12 +169,16 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "optimizer": (optimizer, "robust without tuning"),
         "lr": (
             _learning_rate(optimizer, batch_size, facts),
-            f"{optimizer} at batch {batch_size}{', soft labels' if facts.has_soft_labels else ''}",
+            f"{optimizer} at batch {batch_size}{_rate_words(facts)}",
         ),
         "weight_decay": (0.05 if optimizer == "adamw" else 5e-4, f"usual for {optimizer}"),
         "warmup_epochs": (min(3, epochs // 5), "a tenth or so of the epochs"),
         "label_smoothing": (0.0 if facts.has_soft_labels else 0.1, "soft labels" if facts.has_soft_labels else "usual"),
-        "patience": (max(10, epochs // 2), "half of the epochs"),
+        "patience": (
+            (epochs, "no early stop: trained weights first lose, then gain")
+            if facts.pretrained
+            else (max(10, epochs // 2), "half of the epochs")
+        ),
         "augment": ("light", "safe for any pictures"),
     }
     chosen: dict[str, Any] = {"seed": recipe.seed, "mixup": recipe.mixup or 0.0, "ema": recipe.ema or 0.0}
@@ -203,8 +213,20 @@ def _learning_rate(optimizer: str, batch_size: int, facts: Facts) -> float:
     """The peak for batches of 64, scaled by the square root for AdamW and linearly for SGD.
 
     Random weights take twice the rate from soft labels, whose gradients are less noisy than those of hard ones.
+    Trained weights of a compact network bear more than those of a large one: the rate goes with the inverse root of
+    the parameters, from that of a ResNet-50 up to ten times as much.
     """
-    times = SOFT_RATE if facts.has_soft_labels and not facts.pretrained else 1.0
+    if facts.pretrained:
+        compact = math.sqrt(USUAL_PARAMETERS / max(1, facts.parameters))
+        times = min(MOST_COMPACT_RATE, max(1.0, compact))
+    else:
+        times = SOFT_RATE if facts.has_soft_labels else 1.0
     if optimizer == "adamw":
         return times * (3e-4 if facts.pretrained else 2e-3) * math.sqrt(batch_size / 64)
-    return times * (0.01 if facts.pretrained else 0.05) * batch_size / 64
+    return times * (0.005 if facts.pretrained else 0.05) * batch_size / 64
+
+
+def _rate_words(facts: Facts) -> str:
+    if facts.pretrained:
+        return f", trained weights, {facts.parameters / 1e6:.2g} million parameters"
+    return ", soft labels" if facts.has_soft_labels else ""

@@ -27,8 +27,8 @@ from edgexfer.transfer.logistic import balanced_weights
 
 BATCHNORM_POLICIES = ("frozen", "adapt", "train")
 GROUPS = 4
-LAYER_DECAY = 0.5
-FEW_FOR_BATCHNORM = 500
+LAYER_DECAY = 0.8
+FEW_FOR_BATCHNORM = 2_000
 """Training pictures below which BatchNorm keeps its pretrained statistics."""
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgexfer.errors import RecipeError
@@ -38,3 +40,14 @@ def test_epochs_shrink_as_the_data_grows() -> None:
 def test_soft_labels_are_not_smoothed_again() -> None:
     assert settle(Recipe(), facts(soft=True))[0].label_smoothing == 0.0
     assert settle(Recipe(), facts(soft=False))[0].label_smoothing == 0.1
+
+
+def test_trained_weights_of_a_compact_network_bear_a_higher_rate_and_no_early_stop() -> None:
+    usual = settle(Recipe(batch_size=64), facts(1_000, pretrained=True))[0]
+    compact = settle(Recipe(batch_size=64), replace(facts(1_000, pretrained=True), parameters=250_000))[0]
+    larger = settle(Recipe(batch_size=64), replace(facts(1_000, pretrained=True), parameters=138_000_000))[0]
+    assert (usual.lr, compact.lr, larger.lr) == pytest.approx((3e-4, 3e-3, 3e-4))
+    middle = settle(Recipe(batch_size=64), replace(facts(1_000, pretrained=True), parameters=6_250_000))[0]
+    assert middle.lr == pytest.approx(6e-4)
+    assert usual.patience == usual.epochs
+    assert settle(Recipe(), facts(1_000))[0].patience == 30
