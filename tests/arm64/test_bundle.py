@@ -196,7 +196,7 @@ ADAPT = ("adapt.py", "--data", "PHOTOS", "--l2", "0.01", "--threads", "2", "--ca
 
 
 @pytest.mark.parametrize("core", arm64_emulator.CORES)
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("variant", range(3))
 def test_a_head_learned_there_is_the_one_learned_here(
     board: arm64_root.System,
     copied: Path,
@@ -204,9 +204,9 @@ def test_a_head_learned_there_is_the_one_learned_here(
     models: dict[str, dict[str, Any]],
     tmp_path: Path,
     core: str,
-    precision: str,
+    variant: int,
 ) -> None:
-    name = next(name for name, model in models.items() if model["precision"] == precision)
+    name = sorted(models)[variant]
     words = (*ADAPT, "--model", f"models/{name}")
     at = {"PHOTOS": str(photos), "CACHE": str(tmp_path / "cache"), "HEAD": str(tmp_path / "head.npz")}
     here = subprocess.run(
@@ -229,8 +229,29 @@ def test_a_head_learned_there_is_the_one_learned_here(
     assert theirs["per_class"] == ours["per_class"]
     with np.load(tmp_path / "head.npz") as ours, np.load(tmp_path / "there.npz") as theirs:
         np.testing.assert_array_equal(theirs["example_held"], ours["example_held"])
-        if precision == "float32":
+        if models[name]["precision"] == "float32":
             np.testing.assert_allclose(theirs["golden_logits"], ours["golden_logits"], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("core", arm64_emulator.CORES)
+def test_a_head_learned_here_is_proven_there(
+    board: arm64_root.System, copied: Path, photos: Path, models: dict[str, dict[str, Any]], tmp_path: Path, core: str
+) -> None:
+    name = next(name for name, model in models.items() if model["precision"] == "float32")
+    at = {"PHOTOS": str(photos), "CACHE": str(tmp_path / "cache"), "HEAD": str(tmp_path / "head.npz")}
+    words = [sys.executable, *(at.get(w, w) for w in ADAPT), "--model", f"models/{name}"]
+    subprocess.run(words, cwd=copied, check=True, capture_output=True, timeout=120)
+    bench = "python3 bench.py --verify-only --head /results/head.npz --out /tmp/r >&2 && cat /tmp/r"
+    there = arm64_emulator.run(
+        board.root,
+        ["sh", "-c", bench],
+        core=core,
+        folder=INSIDE,
+        mounts={board.site_inside: board.site, INSIDE: copied, "/results": tmp_path},
+    )
+    assert there.returncode == 0, there.stderr
+    (config,) = json.loads(there.stdout)["configs"]
+    assert (config["model"], config["head"], config["verified"]) == (name, "head.npz", True)
 
 
 def without_fractions(text: str) -> str:

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from edgexfer import device
 from edgexfer.data.groups import group_pictures
+from edgexfer.transfer.logistic import fit_head
 
 regression = device.load("_edgexfer_regression")
 split = device.load("_edgexfer_split")
@@ -48,6 +49,18 @@ def test_the_minimum_is_scikit_learns_at_equal_c(classes: int, l2: float) -> Non
     np.testing.assert_allclose(softmax(x @ w + b), theirs.predict_proba(scaled), atol=1e-5)
     worse = softmax(x @ (1.01 * w) + b)
     assert np.abs(worse - theirs.predict_proba(scaled)).max() > 1e-4, "a 1% error would be seen"
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_workstations_head_is_the_same(classes: int) -> None:
+    x, labels = made(classes)
+    wide = np.concatenate([x, np.random.default_rng(1).normal(size=(120, 200))], axis=1).astype(np.float32)
+    for features in (x, wide):
+        ours = regression.fit(features, labels, classes, 0.03)
+        theirs = fit_head(features, labels, classes, 0.03)
+        np.testing.assert_allclose(ours[0], theirs.weight, atol=1e-5 * np.abs(theirs.weight).max())
+        free = ours[1] - theirs.bias  # the intercept is fixed up to a constant over the classes
+        np.testing.assert_allclose(free - free.mean(), 0.0, atol=1e-4)
 
 
 def test_the_gradient_is_that_of_differences() -> None:
