@@ -22,6 +22,7 @@ from edgexfer.export.plan import read_plan, write_plan
 from edgexfer.export.progress import Bar
 from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
+from edgexfer.export.second_pass import fold_rest
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
@@ -104,8 +105,7 @@ def export_network(
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, say)
     form, machine = form_for(request.runtime_version), target_of(request.target)
-    model = lower(to_onnx(folding.module, request.preprocessing, request.input), form)
-    graph.check_written(model, form.opset, form.ir_version)
+    model, folding = _export(folding, request, form, say)
     proven = _prove(model, answers, folding, request, pictures)
     content = graph.to_bytes(proven.model)
     _write(files.float32, content, form)
@@ -145,7 +145,7 @@ def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Remade:
     pictures = Pictures(np.zeros((0, *info.preprocessing.input_size, 3), np.uint8), np.zeros(0, np.int64))
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, lambda _: None)
-    model = lower(to_onnx(folding.module, request.preprocessing, request.input), form)
+    model, folding = _export(folding, request, form, lambda _: None)
     proven = _prove(model, answers, folding, request, pictures)
     return Remade(proven.model, proven.info)
 
@@ -187,6 +187,22 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
     for entry in kept:
         say(f"  kept {entry.name}: {entry.reason}")
     return _Folding(folded.module, count, kept, error)
+
+
+def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> tuple[onnx.ModelProto, _Folding]:
+    """The file of a folded network; what the network had to keep is folded in the file where that is exact."""
+    model = to_onnx(folding.module, request.preprocessing, request.input)
+    if request.fold_bn and folding.kept:
+        second = fold_rest(model, folding.kept)
+        more = len(folding.kept) - len(second.kept)
+        if second.max_rel_error_f64 is not None:
+            say(f"BatchNorm: {more} more folded in the file, float64 error {second.max_rel_error_f64:.1e}")
+            error = max(second.max_rel_error_f64, folding.max_rel_error_f64 or 0.0)
+            folding = replace(folding, folded=folding.folded + more, kept=second.kept, max_rel_error_f64=error)
+        model = second.model
+    model = lower(model, form)
+    graph.check_written(model, form.opset, form.ir_version)
+    return model, folding
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.fold.onnxfile.layers import BATCHNORM, No, read_batchnorm
-from edgexfer.fold.onnxfile.view import View, attribute, input_of
+from edgexfer.fold.onnxfile.view import View, attribute, averages_channels
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -32,7 +32,7 @@ def averages_to_pools(model: onnx.ModelProto) -> None:
     view = View(model)
     nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(view.nodes):
-        if not _averages_pixels(view, index):
+        if node.op_type != "ReduceMean" or not averages_channels(view, index):
             nodes.append(node)
         elif attribute(node, "keepdims", 1):
             nodes.append(helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name))
@@ -41,17 +41,6 @@ def averages_to_pools(model: onnx.ModelProto) -> None:
             nodes.append(helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=f"{node.name}_pool"))
             nodes.append(helper.make_node("Flatten", [pooled], list(node.output), name=node.name, axis=1))
     _replace(model, nodes)
-
-
-def _averages_pixels(view: View, index: int) -> bool:
-    node = view.nodes[index]
-    if not view.is_a(index, "ReduceMean") or view.ranks.get(node.input[0]) != 4:
-        return False
-    axes = attribute(node, "axes")
-    given = view.tensor(input_of(node, 1)) if input_of(node, 1) else None
-    if given is not None:
-        axes = numpy_helper.to_array(given).tolist()
-    return axes is not None and sorted(a % 4 for a in axes) == [2, 3]
 
 
 def _leaky_relu_behind_pooling(model: onnx.ModelProto) -> None:

@@ -221,3 +221,41 @@ def test_a_network_that_cannot_run_says_so_before_any_export(tmp_path: Path, kit
         export_network(Stubborn("fixed"), kit.request(), tmp_path / "x.onnx", pictures=kit.pictures(count=1))
     with pytest.raises(ExportError, match="fails on an input of 2x1x1x3"):
         exporter.to_onnx(kit.SmallNet(), Preprocessing((1, 1), None, "none"), "uint8")
+
+
+class Twice(nn.Module):
+    """A convolution called twice with a BatchNorm each, and a BatchNorm before pooling and the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.first, self.second, self.last = nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.head = nn.Linear(3, 3)
+        for module in (self.first, self.second, self.last):
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.first(self.conv(x)))
+        y = torch.relu(self.second(self.conv(y)))
+        return self.last(torch.cat([y[:, :1], x[:, 1:]], 1) + y).mean((2, 3))  # type: ignore[no-any-return]
+
+    def classify(self, embedding: torch.Tensor) -> torch.Tensor:
+        return self.head(embedding)  # type: ignore[no-any-return]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.embed(x))
+
+
+def test_what_the_network_keeps_is_folded_in_the_file(kit: SimpleNamespace, tmp_path: Path) -> None:
+    said: list[str] = []
+    out = tmp_path / "twice.onnx"
+    result = export_network(Twice().eval(), kit.request(), out, pictures=kit.pictures(), say=said.append)
+    assert "BatchNorm: 0 of 3 folded" in said
+    assert any(s.startswith("BatchNorm: 2 more folded in the file, float64 error") for s in said)
+    assert result.info.batchnorm_folded == 2 and [k.name for k in result.info.batchnorm_kept] == ["last"]
+    assert result.info.proof.fold_max_rel_error_f64 is not None and result.info.proof.fold_max_rel_error_f64 <= 1e-10
+    assert [n.op_type for n in graph.load_model(out).graph.node].count("BatchNormalization") == 1

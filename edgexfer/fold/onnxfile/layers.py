@@ -23,6 +23,14 @@ class No(Exception):
     """Carries the reason why a BatchNorm does not melt into its neighbour."""
 
 
+class Border(No):
+    """The reason is the zeros that a layer pads with; carries that layer."""
+
+    def __init__(self, reason: str, layer: Layer) -> None:
+        super().__init__(reason)
+        self.layer = layer
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer's constants in float64.

@@ -23,13 +23,14 @@ from edgexfer.fold.onnxfile.layers import (
     BATCHNORM,
     LINEAR,
     TAKES_BEFORE,
+    Border,
     Layer,
     No,
     constant_affine,
     read_batchnorm,
     read_layer,
 )
-from edgexfer.fold.onnxfile.view import STANDARD, View, attribute, input_of
+from edgexfer.fold.onnxfile.view import STANDARD, View, attribute, averages_channels, input_of
 from edgexfer.fold.values import Fold, FoldPlan, Kept
 
 
@@ -59,12 +60,15 @@ class GraphPlan:
         steps: The folds in the order in which they are made.
         layers: The changed layers in float64, by node.
         scales: BatchNorms that become a product and a sum, by node, with their number of dimensions.
+        borders: Those of ``scales`` whose scale a padded convolution took up, so that only a sum is left; by node, with
+            the convolution.
     """
 
     plan: FoldPlan
     steps: tuple[Step, ...] = ()
     layers: Mapping[int, Layer] = field(default_factory=dict)
     scales: Mapping[int, tuple[Affine, int]] = field(default_factory=dict)
+    borders: Mapping[int, int] = field(default_factory=dict)
 
 
 def make_plan(view: View, *, scale_shift: bool = False) -> GraphPlan:
@@ -84,6 +88,8 @@ class _Planner:
     layers: dict[int, Layer] = field(default_factory=dict)
     melted: dict[int, Step] = field(default_factory=dict)
     absorbed: set[int] = field(default_factory=set)
+    offsets: dict[int, tuple[Affine, int]] = field(default_factory=dict)
+    borders: dict[int, int] = field(default_factory=dict)
 
     def plan(self, scale_shift: bool) -> GraphPlan:
         found = [i for i in range(len(self.view.nodes)) if self.view.is_a(i, BATCHNORM)]
@@ -100,19 +106,22 @@ class _Planner:
             try:
                 self._melt_before(index)
                 del kept[index]
+            except Border as border:
+                made = scale_shift and self._melt_scale(index, border.layer)
+                kept[index] = f"{reason}; {border}" + ("; made a sum, its scale is in that layer" if made else "")
             except No as no:
                 kept[index] = f"{reason}; {no}"
-        scales = self._scales(kept) if scale_shift else {}
+        scales = self._scales(kept) | self.offsets if scale_shift else {}
         steps = tuple(sorted(self.melted.values(), key=lambda step: step.side))  # "after" first
         labels = self.view.labels
         folds = tuple(Fold(labels[s.layer], labels[s.batchnorm], s.side) for s in steps)
         reasons = [Kept(labels[i], reason) for i, reason in kept.items()] + list(self._inside())
         changed = {i: layer for i, layer in self._changed(steps).items() if i not in scales}
-        return GraphPlan(FoldPlan(folds, tuple(reasons)), steps, changed, scales)
+        return GraphPlan(FoldPlan(folds, tuple(reasons)), steps, changed, scales, self.borders)
 
     def _changed(self, steps: tuple[Step, ...]) -> dict[int, Layer]:
         gone = {step.batchnorm for step in steps}
-        touched = {step.layer for step in steps} - gone
+        touched = {step.layer for step in steps} | set(self.borders.values()) - gone
         return {index: self._layer(index) for index in sorted(touched)}
 
     def _layer(self, index: int) -> Layer:
@@ -186,9 +195,10 @@ class _Planner:
             if self._takes_before(follower, value):
                 break
             flattens = self._flattens(follower)
-            if not (flattens or self._is_nothing(follower) or self.view.is_a(follower, "GlobalAveragePool")):
+            averages = averages_channels(self.view, follower)
+            if not (flattens or averages or self._is_nothing(follower)):
                 raise No(f"its output goes to {self.view.called(follower)}")
-            flat = flat or flattens
+            flat = flat or flattens or averages and not attribute(self.view.nodes[follower], "keepdims", 1)
             value = self.view.nodes[follower].output[0]
         layer = self._layer(follower)
         self._check_before(layer, bn.affine, flat or self.view.ranks.get(value) == 2)
@@ -212,7 +222,22 @@ class _Planner:
         if layer.weight.shape[1] * layer.groups != len(bn.scale):
             raise No(f"{what} takes {layer.weight.shape[1] * layer.groups} channels, it has {len(bn.scale)}")
         if bool(bn.shift.any()) and _pads(node, layer.weight.shape[2:]):
-            raise No(f"{what} after it pads with zeros, so the shift would be missing at the border")
+            raise Border(f"{what} after it pads with zeros, so the shift would be missing at the border", layer)
+
+    def _melt_scale(self, index: int, layer: Layer) -> bool:
+        """``conv(pad(s x + t)) = conv'(pad(x + t/s))``: the layer takes the scale, and a sum stays before it."""
+        bn, rank = self.batchnorms[index], self.view.ranks.get(self.view.nodes[index].input[0], 0)
+        affine = bn.affine
+        if rank < 3 or not affine.scale.all():
+            return False
+        offset = affine.shift / affine.scale
+        scaled = layer.preceded_by(Affine(affine.scale, np.zeros_like(offset)))
+        if algebra.fit(offset, bn.dtype) is None or not scaled.fits():
+            return False
+        self.layers[layer.index] = scaled
+        self.offsets[index] = (Affine(np.ones_like(offset), offset), rank)
+        self.borders[index] = layer.index
+        return True
 
     def _takes_before(self, index: int, value: str) -> bool:
         node = self.view.nodes[index]
@@ -245,7 +270,8 @@ class _Planner:
         return shape is not None and np.array_equal(numpy_helper.to_array(shape), [0, -1])
 
     def _scales(self, kept: dict[int, str]) -> dict[int, tuple[Affine, int]]:
-        ranks = {i: self.view.ranks.get(self.view.nodes[i].input[0], 0) for i in kept if i in self.batchnorms}
+        waiting = [i for i in kept if i in self.batchnorms and i not in self.offsets]
+        ranks = {i: self.view.ranks.get(self.view.nodes[i].input[0], 0) for i in waiting}
         fitting = {i for i in ranks if ranks[i] >= 2 and self._writes(self.batchnorms[i])}
         made = {i: (self.batchnorms[i].affine, ranks[i]) for i in sorted(fitting)}
         for index in made:

@@ -134,8 +134,9 @@ def _sites(plan: GraphPlan, wide: onnx.ModelProto, folded: onnx.ModelProto) -> t
     view = View(wide)
     there = {name for node in folded.graph.node for name in node.output}
     names = [view.nodes[s.batchnorm if s.side == "after" else s.layer].output[0] for s in plan.steps]
-    names += [view.nodes[index].output[0] for index in plan.scales]
-    before = {step.batchnorm for step in plan.steps if step.side == "before"}
+    names += [view.nodes[plan.borders.get(index, index)].output[0] for index in plan.scales]
+    before = {step.batchnorm for step in plan.steps if step.side == "before"} | set(plan.borders)
+    before |= {step.batchnorm for step in plan.steps if step.layer in plan.borders}  # its output is that one's now
     unequal = {view.nodes[index].output[0] for index in before}
     return tuple(name for name in dict.fromkeys(names) if name in there and name not in unequal)
 

@@ -80,6 +80,9 @@ class _Editor:
         tensor = self.view.tensor(node.input[1])
         dtype = np.dtype(np.float64) if self.float64 or tensor is None else FLOATS[tensor.data_type]
         shape = (-1, *[1] * (rank - 2))
+        if bool((affine.scale == 1).all()):
+            offset = self._constant(affine.shift.reshape(shape), dtype, f"{label}_offset")
+            return [helper.make_node("Add", [node.input[0], offset], [node.output[0]], name=f"{label}_add")]
         scale = self._constant(affine.scale.reshape(shape), dtype, f"{label}_scale")
         shift = self._constant(affine.shift.reshape(shape), dtype, f"{label}_shift")
         middle = self._unused(f"{label}_scaled")

@@ -94,6 +94,21 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     return default
 
 
+def averages_channels(view: View, index: int) -> bool:
+    """Whether a node gives the mean of each channel over all its pixels."""
+    if view.is_a(index, "GlobalAveragePool"):
+        return True
+    node = view.nodes[index]
+    rank = view.ranks.get(node.input[0], 0) if view.is_a(index, "ReduceMean") else 0
+    if rank < 3:
+        return False
+    axes = attribute(node, "axes")
+    given = view.tensor(input_of(node, 1)) if input_of(node, 1) else None
+    if given is not None:
+        axes = numpy_helper.to_array(given).reshape(-1).tolist()
+    return axes is not None and sorted(axis % rank for axis in axes) == list(range(2, rank))
+
+
 def input_of(node: onnx.NodeProto, position: int) -> str:
     """The name of a node's input; empty where it has none there."""
     return str(node.input[position]) if position < len(node.input) else ""

@@ -106,6 +106,32 @@ def test_zero_padding_keeps_a_batchnorm_before_it(kit: SimpleNamespace) -> None:
     kit.fold(net.model(), 0, "the file's own input; 'n1' (Conv) after it pads with zeros")
 
 
+def test_at_a_padded_border_the_shift_can_stay_as_a_sum(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    net.conv(net.bn(net.conv(net.bn("x", 4), 6, 4, pads=[1, 1, 1, 1]), 6), 3, 6, pads=[0, 1, 0, 1], auto_pad="NOTSET")
+    reason = "the border; made a sum, its scale is in that layer"
+    result = kit.fold(net.model(), 1, reason, scale_shift=True)
+    assert result.scaled == 1 and [n.op_type for n in result.model.graph.node] == ["Add", "Conv", "Conv"]
+    assert [name for name, _ in result.proof.layers] == ["v2_0"]
+
+
+def test_a_scale_of_zero_stays_a_product(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 2, 6, 6)
+    constants = [net.tensor(np.array(v)) for v in ([1.5, 0.0], [0.4, 0.5], [0.0, 0.0], [2.0, 0.3])]
+    net.conv(net.add("BatchNormalization", "x", *constants), 3, 2, pads=[1, 1, 1, 1])
+    result = kit.fold(net.model(), 0, "the border; made a product and a sum", scale_shift=True)
+    assert [n.op_type for n in result.model.graph.node] == ["Mul", "Add", "Conv"]
+
+
+def test_a_mean_over_all_pixels_is_pooling_too(kit: SimpleNamespace) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    net.add("Gemm", net.add("ReduceMean", net.bn("x", 4), axes=[-1, 2], keepdims=0), net.weight(4, 3))
+    kit.fold(net.model(), 1)
+    net = kit.Net(2, 4, 6, 6)
+    net.add("Gemm", net.add("ReduceMean", net.bn("x", 4), axes=[1, 2], keepdims=0), net.weight(6, 3))
+    kit.fold(net.model(), 0, "its output goes to 'n1' (ReduceMean)")
+
+
 def test_without_a_shift_padding_does_no_harm(kit: SimpleNamespace) -> None:
     net = kit.Net(2, 2, 6, 6)
     constants = [net.tensor(np.array(v)) for v in ([1.5, -0.5], [0.0, 0.0], [0.0, 0.0], [2.0, 0.3])]

@@ -1,0 +1,65 @@
+"""BatchNorms that the network had to keep, folded in the exported graph.
+
+In a file each call of a layer is a node of its own: a layer called twice, a BatchNorm before pooling and a linear
+layer, and the like, can be folded there although the module could not. What is done here is planned and proven by
+``edgexfer.fold.onnxfile`` like any other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from edgexfer.errors import FoldError
+from edgexfer.export.metadata import Kept
+from edgexfer.fold.onnxfile.folding import fold_graph
+from edgexfer.fold.onnxfile.layers import BATCHNORM
+from edgexfer.fold.onnxfile.view import View, input_of
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """What came of it.
+
+    Attributes:
+        model: The model, folded further where it could be.
+        kept: The BatchNorms that still stand, by their path in the network.
+        max_rel_error_f64: Of this pass; ``None`` where nothing was folded.
+    """
+
+    model: onnx.ModelProto
+    kept: tuple[Kept, ...]
+    max_rel_error_f64: float | None
+
+
+def fold_rest(model: onnx.ModelProto, kept: tuple[Kept, ...]) -> SecondPass:
+    """Folds in the graph what was kept in the network.
+
+    Args:
+        model: The exported model.
+        kept: What the network kept, with reasons.
+    """
+    paths = _paths(model)
+    if not paths:
+        return SecondPass(model, kept, None)
+    try:
+        folded = fold_graph(model)
+    except FoldError:  # the graph cannot be computed in float64, so nothing may be changed in it
+        return SecondPass(model, kept, None)
+    if not folded.plan.folded:
+        return SecondPass(model, kept, None)
+    standing = {_paths(folded.model).get(k.name, k.name) for k in folded.plan.kept}
+    left = tuple(k for k in kept if k.name in standing or k.name not in set(paths.values()))
+    return SecondPass(folded.model, left, folded.proof.max_rel_error_f64)
+
+
+def _paths(model: onnx.ModelProto) -> Mapping[str, str]:
+    """For each BatchNorm node its module's path in the network, told by the name of its running mean."""
+    view = View(model)
+    return {
+        view.labels[i]: input_of(node, 3).removeprefix("net.").removesuffix(".running_mean")
+        for i, node in enumerate(view.nodes)
+        if view.is_a(i, BATCHNORM)
+    }
