@@ -125,6 +125,8 @@ def _talk(plan: Plan, emulated: bool, configs: Sequence[Mapping[str, Any]]) -> N
     for config in configs:
         if config["profile"]:
             say(table.render_profile(config))
+        if config["scenario"] == planning.SUSTAINED and len(config["observed"].get("during", ())) > 1:
+            say(table.render_course(config))
     for verdict in stability.sentences(configs):
         say(verdict)
     for error in dict.fromkeys(c["error"] for c in configs if c["error"] and c["status"] != "interrupted"):

@@ -8,6 +8,7 @@ import platform
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
+NO_LIMIT = 1 << 60  # control groups of the first version write a number close to 2^63 for it
 BOARDS = (
     ("raspberry-pi-zero-2", r"Raspberry Pi Zero 2"),
     ("raspberry-pi-5", r"Raspberry Pi (Compute Module )?(5|500)\b"),
@@ -30,10 +31,13 @@ def kind(board: Optional[str], architecture: str) -> str:
 
 def cgroup(root: str = "/") -> Dict[str, Any]:
     """The limits of the control group this process lives in: ``{cpus, memory_bytes}``, ``None`` for no limit."""
-    quota = read(os.path.join(root, "sys/fs/cgroup/cpu.max")).split()
-    cpus = int(quota[0]) / int(quota[1]) if len(quota) == 2 and quota[0].isdigit() else None
-    memory = read(os.path.join(root, "sys/fs/cgroup/memory.max")).strip()
-    return {"cpus": cpus, "memory_bytes": int(memory) if memory.isdigit() else None}
+    group = os.path.join(root, "sys/fs/cgroup")
+    quota = read(os.path.join(group, "cpu.max")).split()
+    quota = quota or [read(os.path.join(group, f"cpu/cpu.cfs_{name}_us")).strip() for name in ("quota", "period")]
+    cpus = int(quota[0]) / int(quota[1]) if len(quota) == 2 and all(q.isdigit() for q in quota) else None
+    memory = read(os.path.join(group, "memory.max")) or read(os.path.join(group, "memory/memory.limit_in_bytes"))
+    limit = int(memory) if memory.strip().isdigit() else NO_LIMIT
+    return {"cpus": cpus, "memory_bytes": limit if limit < NO_LIMIT else None}
 
 
 def oom_kills(root: str = "/") -> Optional[int]:

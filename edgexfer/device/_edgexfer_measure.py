@@ -139,7 +139,13 @@ def _guarded(run: Callable[[], Any]) -> None:
     try:
         run()
     except Exception as error:  # onnxruntime raises bare Exceptions and its own family
-        raise DeviceError(f"the model opens but does not run here: {str(error).splitlines()[0]}") from error
+        first = (str(error).splitlines() or ["no reason given"])[0]
+        if "allocate memory" in first or "bad_alloc" in first:
+            raise DeviceError(
+                "the model opens, but there is not enough memory to run it; free some, add swap, or use fewer pictures"
+                " a query"
+            ) from error
+        raise DeviceError(f"the model opens but does not run here: {first}") from error
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import _edgexfer_onnxfile as onnxfile
+from _edgexfer_board import cgroup
 from _edgexfer_environment import DeviceError
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -131,12 +132,8 @@ def check_runtime(name: str) -> None:
 def usable_cores() -> int:
     """Cores that this process may use: its affinity, and the quota of the container it runs in."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as stream:
-            quota, period = stream.read().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return cores
+    quota = cgroup()["cpus"]
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def _described(settings: Settings) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ import _edgexfer_statistics as statistics
 
 Config = Mapping[str, Any]
 PROFILE_ROWS = 15
+COURSE_ROWS = 10
 
 
 def render(configs: Sequence[Config]) -> str:
@@ -33,6 +34,32 @@ def render_profile(config: Config) -> str:
     return f"operators of {config['model']}:\n" + _laid_out(
         ["layer", "operator", "time", "share"], shown, ("layer", "operator")
     )
+
+
+def render_course(config: Config) -> str:
+    """A sustained run over time: latency beside temperature and clock, in at most ten steps."""
+    states = [s for s in config["observed"].get("during", ()) if s.get("runs")]
+    step = -(-len(states) // COURSE_ROWS) or 1
+    rows, begun = [], (config["observed"].get("before") or {}).get("time_s")
+    first = 0
+    for state in [*states[step - 1 :: step], *(states[-1:] if len(states) % step else [])]:
+        times = sorted(config["latency_s"][first : state["runs"]])
+        first = state["runs"]
+        if not times:
+            continue
+        heat, clock = state.get("temperature_c"), state.get("clock_hz") or state.get("requested_hz")
+        rows.append(
+            [
+                "-" if begun is None else f"{state['time_s'] - begun:.0f} s",
+                milliseconds(statistics.percentile(times, 50)),
+                "-" if heat is None else f"{heat:.1f} C",
+                "-" if clock is None else f"{clock / 1e6:.0f} MHz",
+                ", ".join((state.get("throttled") or {}).get("live", ())) or "-",
+            ]
+        )
+    headings = ("after", "p50", "temperature", "clock", "throttled")
+    threads = f"{config['threads']} thread{'s' if config['threads'] != 1 else ''}"
+    return f"{config['model']} under load, {threads}:\n" + _laid_out(headings, rows, ("throttled",))
 
 
 def milliseconds(seconds: Optional[float]) -> str:

@@ -230,6 +230,55 @@ def test_operators_are_timed_by_the_names_of_layers(tmp_path: Path, run_script: 
     assert not list(Path(tempfile.gettempdir()).glob("edgexfer-*.json"))
 
 
+OPENVINO = """
+import types
+import numpy, onnxruntime
+def get_version(): return "2099.1.0-123-abc"
+class Core:
+    def compile_model(self, path, device, options):
+        assert device == "CPU" and options["INFERENCE_NUM_THREADS"] == 1 and options["NUM_STREAMS"] == 1
+        if "int8" in path: raise RuntimeError("Exception from core.cpp:1\\n\\nno such layer\\n")
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return Compiled(session)
+class Port:
+    def __init__(self, given): self.given = given
+    def get_any_name(self): return self.given.name
+    def get_element_type(self):
+        names = {"tensor(uint8)": "u8", "tensor(float)": "f32"}
+        return types.SimpleNamespace(get_type_name=lambda: names[self.given.type])
+    def get_partial_shape(self):
+        return [types.SimpleNamespace(is_static=isinstance(d, int), get_length=lambda d=d: d) for d in self.given.shape]
+class Compiled:
+    def __init__(self, session):
+        self.session = session
+        self.inputs = [Port(i) for i in session.get_inputs()]
+        self.outputs = [Port(o) for o in session.get_outputs()]
+    def create_infer_request(self): return self
+    def infer(self, feed, share_inputs):
+        return dict(zip(self.outputs, self.session.run(None, feed)))
+"""
+
+
+def test_another_runtime_is_proven_and_compared(bundle: Path, run_script: Script) -> None:
+    """OpenVINO itself is not among what tests may ask for; this stands in with its interface."""
+    (bundle / "openvino.py").write_text(OPENVINO)
+    words = ("--threads", "1", "--runtime", "onnxruntime,openvino", "--out", "r.json")
+    done = run_script(bundle / "bench.py", *QUICK, *words, cwd=bundle)
+    assert done.returncode == 1
+    assert "openvino 2099.1.0 cannot open" in done.stderr and "int8.onnx': no such layer" in done.stderr
+    configs = result(bundle / "r.json")["configs"]
+    found = [(c["model"], c["runtime"], c["status"], c["verified"]) for c in configs]
+    assert found == [
+        ("tiny.int8.onnx", "onnxruntime", "ok", True),
+        ("tiny.int8.onnx", "openvino", "failed", None),
+        ("tiny.onnx", "onnxruntime", "ok", True),
+        ("tiny.onnx", "openvino", "ok", True),
+    ]
+    assert configs[3]["session"]["inference_num_threads"] == 1 and configs[3]["runtime_version"] == "2099.1.0"
+    assert configs[3]["input"] == {"image": ["uint8", [1, 12, 16, 3]]}
+    assert json.loads((bundle / "recommended.json").read_text())["latency"]["runtime"] in ("onnxruntime", "openvino")
+
+
 def test_a_head_is_proven_and_timed_with_its_model(bundle: Path, photos: Path, run_script: Script) -> None:
     done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
     assert done.returncode == 0, done.stderr

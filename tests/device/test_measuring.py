@@ -19,6 +19,7 @@ rounds = device.load("_edgexfer_rounds")
 recommending = device.load("_edgexfer_recommend")
 statistics = device.load("_edgexfer_statistics")
 planning = device.load("_edgexfer_plan")
+table = device.load("_edgexfer_table")
 profiling = device.load("_edgexfer_profile")
 onnxfile = device.load("_edgexfer_onnxfile")
 
@@ -55,6 +56,12 @@ def test_limits_of_a_container_are_read(tmp_path: Path) -> None:
     write(tmp_path, {f"{group}/cpu.max": "150000 100000\n", f"{group}/memory.max": "268435456\n", ".dockerenv": ""})
     assert board.cgroup(str(tmp_path)) == {"cpus": 1.5, "memory_bytes": 1 << 28}
     assert board.container(str(tmp_path)) == "docker"
+    old = {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000", "memory/memory.limit_in_bytes": "1000"}
+    write(tmp_path / "old", {f"{group}/{name}": text for name, text in old.items()})
+    assert board.cgroup(str(tmp_path / "old")) == {"cpus": 0.5, "memory_bytes": 1000}
+    free = {"cpu/cpu.cfs_quota_us": "-1", "memory/memory.limit_in_bytes": "9223372036854771712"}
+    write(tmp_path / "old", {f"{group}/{name}": text for name, text in free.items()})
+    assert board.cgroup(str(tmp_path / "old")) == {"cpus": None, "memory_bytes": None}
     write(tmp_path, {f"{group}/memory.events": "low 0\noom 3\noom_kill 2\n"})
     assert board.oom_kills(str(tmp_path)) == 2
 
@@ -156,6 +163,39 @@ def test_rounds_that_disagree_and_wide_spreads_are_unstable() -> None:
     assert stability.judge(config(STEADY), None) == {"stable": True, "symptoms": [], "causes": []}
     many = [config(STEADY, stability=wide) for _ in range(6)]
     assert len(stability.sentences(many)) == 2 and "6 of 6 configurations" in stability.sentences(many)[0]
+
+
+def test_a_sustained_run_shows_how_latency_follows_the_heat() -> None:
+    during = [
+        {"time_s": 1000.0 + i, "runs": 10 * i, "temperature_c": 50.0 + i, "clock_hz": 1.5e9 - 5e7 * (i > 15)}
+        for i in range(1, 25)
+    ]
+    during[-1]["throttled"] = {"live": ["throttled"], "sticky": []}
+    times = [0.01] * 150 + [0.02] * 90
+    course = table.render_course(config(times, observed={"before": {"time_s": 1000.0}, "during": during}))
+    lines = [line.split() for line in course.splitlines()[3:]]
+    assert [line[0] for line in lines] == ["3", "6", "9", "12", "15", "18", "21", "24"]
+    assert (lines[4][2], lines[4][6], lines[5][2], lines[5][6]) == ("10.00", "1500", "20.00", "1450")
+    assert lines[-1][4:] == ["74.0", "C", "1450", "MHz", "throttled"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (
+            "Non-zero status: Failed to allocate memory for requested buffer of size 411",
+            "is not enough memory to run it",
+        ),
+        ("an operator is missing\nand more", "does not run here: an operator is missing$"),
+        ("", "does not run here: no reason given"),
+    ],
+)
+def test_why_a_model_does_not_run_is_said(raised: str, says: str) -> None:
+    def run() -> None:
+        raise Exception(raised)
+
+    with pytest.raises(device.load("_edgexfer_environment").DeviceError, match=says):
+        device.load("_edgexfer_measure")._guarded(run)
 
 
 def job(name: str, turns: int) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def made_bundle(folder: Path, shift: float = 0.0) -> Path:
     folder.mkdir()
     for file in device_files():
         shutil.copy(file, folder)
+    (folder / "setup.sh").write_text("#!/bin/sh\ntouch ready\n")  # the real one needs the network
     artifacts.write(folder / "models/tiny.onnx", shift=shift)
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     files = {name: sha256_file(folder / name) for name in names}
@@ -139,8 +140,9 @@ def test_a_connection_that_breaks_is_taken_up_again(server: sshd.Server, bundle:
         server.break_connections()
 
     threading.Thread(target=breaking).start()
-    found = fleet.run(device)
+    found = fleet.run(device, setup=True)
     assert found["attic"].status == "ok", found
+    assert (tmp_path / "attic/edgexfer-bench/ready").exists() and "setting up" in fleet.states("attic")
     assert "waiting" in fleet.states("attic")
     beginnings = [what for _, state, what in fleet.told if (state, what) == ("measuring", "beginning")]
     assert len(beginnings) == 1, "measured once, and no line told twice"
