@@ -45,7 +45,11 @@ def benchmark(plan: Plan) -> int:
     jobs = planning.jobs(plan, bool(signs))
     with child.Interruption() as interruption:
         configs = rounds.measure_all(
-            jobs, plan.precision, lambda job: child.measure(job, interruption), lambda: interruption.count > 0
+            jobs,
+            plan.precision,
+            lambda job: child.measure(job, interruption),
+            lambda: interruption.count > 0,
+            lambda so_far: _keep_so_far(out, _result(created, plan, signs, so_far)),
         )
         _more(plan, jobs, configs, interruption)
     result = _result(created, plan, signs, configs)
@@ -142,6 +146,14 @@ def _recommend(plan: Plan, result: Mapping[str, Any]) -> None:
     bundle = files.bundle_of(plan.models[0])
     if bundle is not None and all(os.path.dirname(m) == os.path.dirname(plan.models[0]) for m in plan.models):
         recommending.write(found, result, bundle.folder)
+
+
+def _keep_so_far(out: str, result: Mapping[str, Any]) -> None:
+    """Writes what there is, for the case of a kill; where that fails, the end will tell."""
+    try:
+        files.write_json(out, result)
+    except DeviceError as error:
+        say(f"note: {error}")
 
 
 def _keep(out: str, result: Mapping[str, Any]) -> None:

@@ -132,7 +132,8 @@ def choose(
     if named is None and threads is None:
         best = recommending.read(home, files.find_models([], home), machine.describe())
     if best is not None and head is None:
-        say(f"note: as {recommending.NAME} says: {os.path.basename(best['path'])}, {best['threads']} threads")
+        threads_word = f"{best['threads']} thread{'s' if best['threads'] != 1 else ''}"
+        say(f"note: as {recommending.NAME} says: {os.path.basename(best['path'])}, {threads_word}")
         return Choice(**best)
     path = choose_model(named, home, head)
     if head is not None:

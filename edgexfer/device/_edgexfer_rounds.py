@@ -19,7 +19,11 @@ Measure = Callable[[Mapping[str, Any]], Dict[str, Any]]
 
 
 def measure_all(
-    jobs: Sequence[Mapping[str, Any]], precision: Optional[float], measure: Measure, stopped: Callable[[], bool]
+    jobs: Sequence[Mapping[str, Any]],
+    precision: Optional[float],
+    measure: Measure,
+    stopped: Callable[[], bool],
+    keep: Callable[[List[Dict[str, Any]]], None] = lambda configs: None,
 ) -> List[Dict[str, Any]]:
     """Measures every job in rounds.
 
@@ -28,6 +32,7 @@ def measure_all(
         precision: Relative half-width of the median's interval at which a configuration needs no further round.
         measure: Measures a job in a fresh process.
         stopped: Whether the person asked to stop.
+        keep: Given what there is after each round but the last, so that a kill or a power cut loses no more than one.
 
     Returns:
         The configurations that were begun, in the order of the jobs.
@@ -47,6 +52,12 @@ def measure_all(
             one = measure(_share(job, number))
             before = found[place]
             found[place] = _begun(one) if before is None else _merged(before, one)
+        if number < most - 1 and not stopped():
+            keep(_judged(found))
+    return _judged(found)
+
+
+def _judged(found: Sequence[Optional[Dict[str, Any]]]) -> List[Dict[str, Any]]:
     configs = [one for one in found if one is not None]
     for config in configs:
         if config["latency_s"]:

@@ -44,6 +44,7 @@ def from_folder(
     if not os.path.isdir(folder):
         raise DeviceError(f"there is no folder {folder!r} to watch; make it, or name another")
     done = set(_seen(folder).items())
+    say(f"watching {folder}; Ctrl-C ends it")
     before: Dict[str, Tuple[int, int]] = {}
     while True:
         now = _seen(folder)

@@ -23,6 +23,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import _edgexfer_environment as environment
 
+WEAKEST = 3
+
 
 def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Reads the command line."""
@@ -77,6 +79,10 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         span = f"95% interval {done['accuracy_low']:.1%} to {done['accuracy_high']:.1%}"
         accuracy = f"accuracy {done['accuracy']:.1%} on {done['held_out']} held-out pictures ({span})"
     environment.say(f"{done['images']} pictures, {len(done['classes'])} classes: {accuracy}")
+    weak = sorted(done["per_class"].items(), key=lambda one: one[1]["right"] / max(1, one[1]["held_out"]))
+    weak = [f"{name} {n['right']} of {n['held_out']}" for name, n in weak if n["right"] < n["held_out"]][:WEAKEST]
+    if weak:
+        environment.say(f"hardest: {', '.join(weak)}")
     took = done["seconds"]
     environment.say(f"{took['pictures']:.1f} s for the embeddings, {took['head']:.1f} s for the head")
     sys.stdout.write(json.dumps(done, ensure_ascii=False, sort_keys=True) + "\n")

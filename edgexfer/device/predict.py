@@ -107,9 +107,9 @@ def label(
             environment.say(f"predict.py: {error}")
             told.bad += 1
         else:
+            told.good += 1
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
             sys.stdout.flush()
-            told.good += 1
         if told.good + told.bad == args.count:
             return
 

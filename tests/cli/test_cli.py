@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -64,3 +65,28 @@ def test_models_are_listed_for_machines() -> None:
     assert tiny["parameters"] == 1_042_104
     assert tiny["input_size"] == [224, 224]
     assert "tiny-darknet" in run("models").stdout
+
+
+def test_a_fleet_is_drawn_on_a_terminal_and_told_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from edgexfer.cli.fleet import Watch
+    from edgexfer.cli.talk import Talk
+
+    talk = Talk()
+    with Watch(talk, ["kitchen"]) as watch:
+        watch("kitchen", "measuring", "round 1")
+        watch("kitchen", "measuring", "round 2")  # the same state, told again only after a while
+        watch("kitchen", "ok", "kitchen.json")
+    assert capsys.readouterr().err.splitlines() == ["kitchen: measuring: round 1", "kitchen: ok: kitchen.json"]
+    drawn = io.StringIO()
+    talk.console = Console(file=drawn, force_terminal=True, width=80)
+    with Watch(talk, ["kitchen", "shed"]) as watch:
+        watch("shed", "copying", "[3.1 MB]")
+    assert "kitchen" in drawn.getvalue() and "[3.1 MB]" in drawn.getvalue()
+
+
+def test_options_of_a_fleet_ask_for_one() -> None:
+    result = run("bench", "bundle", "--setup")
+    assert result.exit_code == 2
+    assert "--setup and --ssh-config go with --on or --fleet" in result.output

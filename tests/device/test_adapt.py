@@ -175,6 +175,16 @@ def test_one_picture_in_two_classes_is_left_out(bundle: Path, photos: Path, run_
     assert told["images"] == 19 and len(told["skipped"]) == 2
 
 
+def test_the_hardest_classes_are_named(bundle: Path, photos: Path, run_script: Script) -> None:
+    (photos / "dull").mkdir()
+    for i in range(10):
+        painted((90, 90, 90), seed=100 + i).save(photos / f"dull/{i}.png")  # as grey as the grey ones
+    done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("hardest: ")]
+    assert ("grey" in line or "dull" in line) and "yellow" not in line
+
+
 def test_bursts_stay_on_one_side(bundle: Path, photos: Path, run_script: Script) -> None:
     for path in photos.rglob("*.png"):
         path.rename(path.with_name(f"burst{int(path.stem) // 5}_{path.name}"))

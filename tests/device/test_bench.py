@@ -335,6 +335,17 @@ def test_ctrl_c_keeps_what_was_measured(bundle: Path) -> None:
     assert config["status"] == "interrupted"
 
 
+def test_a_kill_keeps_the_rounds_before(bundle: Path) -> None:
+    command = [sys.executable, str(bundle / "bench.py"), "models/tiny.onnx", "--threads", "1", "--rounds", "500"]
+    child = subprocess.Popen([*command, "--out", "r.json"], cwd=bundle, stderr=subprocess.DEVNULL, text=True)
+    while not (bundle / "r.json").exists():
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    (config,) = result(bundle / "r.json")["configs"]
+    assert config["status"] == "ok" and config["latency_s"] and not list(bundle.glob(".r.json*"))
+
+
 def test_a_result_that_cannot_be_written_stands_on_stdout(bundle: Path, run_script: Script) -> None:
     files = bundle / "_edgexfer_files.py"
     full = (

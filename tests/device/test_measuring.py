@@ -220,7 +220,13 @@ def test_configurations_take_turns() -> None:
         asked.append(given)
         return answer(given, [0.01 * len(asked)] * 40, peak_rss_bytes=len(asked), load_s=0.1 * len(asked))
 
-    found = rounds.measure_all([job("a", 3), job("b", 3), job("c", 1)], None, measure, lambda: False)
+    kept: list[int] = []
+
+    def keep(configs: list[dict[str, Any]]) -> None:
+        kept.append(sum(len(one["latency_s"]) for one in configs))
+
+    found = rounds.measure_all([job("a", 3), job("b", 3), job("c", 1)], None, measure, lambda: False, keep)
+    assert kept == [120, 200], "after each round, for the case of a kill"
     assert "".join(one["model"] for one in asked) == "abcabab"
     assert [one["samples"] for one in asked] == ["s", "s", "s", None, None, None, None], "scored once"
     assert (asked[0]["min_seconds"], asked[0]["min_runs"], asked[2]["min_seconds"]) == (3.0, 30, 9.0)

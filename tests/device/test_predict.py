@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import artifacts
@@ -107,7 +106,7 @@ def test_the_recommended_way_is_taken(bundle: Path, pictures: Path, run_script: 
     path.write_text(json.dumps(found))
     done = run_script(bundle / "predict.py", pictures / "green.png", cwd=bundle)
     assert done.returncode == 0, done.stderr
-    assert "as recommended.json says: tiny.int8.onnx, 1 threads" in done.stderr
+    assert "as recommended.json says: tiny.int8.onnx, 1 thread" in done.stderr
     assert "openvino was recommended but is not used: openvino is not installed here" in done.stderr
     assert json.loads(done.stdout)["label"] == "green"
     done = run_script(bundle / "predict.py", pictures / "green.png", "--threads", "1", cwd=bundle)
@@ -120,8 +119,8 @@ def test_what_arrives_in_a_folder_is_labelled(bundle: Path, pictures: Path, tmp_
     shutil.copy(pictures / "blue.png", watched / "old.png")
     command = [sys.executable, str(bundle / "predict.py"), "--watch", str(watched), "--threads", "1"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    time.sleep(1.0)
+    assert child.stdout is not None and child.stderr is not None
+    next(line for line in child.stderr if line.startswith("watching"))
     (watched / "broken.png").write_text("no picture")
     shutil.copy(pictures / "red.png", watched / "new.png")
     lines = [json.loads(child.stdout.readline())]
