@@ -67,13 +67,15 @@ def has_batchnorm(name: str, models: Any) -> bool:
     return any(isinstance(module, _BatchNorm) for module in net.modules())
 
 
-def fold_one(name: str, models: Any, size: int, seed: int, peers: bool) -> dict[str, Any]:
-    """Folds one network; its row of the table."""
-    size = max(size, SMALLEST.get(name, 0))
+def fold_one(name: str, models: Any, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Folds one network; its row of the table, or ``None`` for one that is larger than asked for."""
+    size, seed = max(options.size, SMALLEST.get(name, 0)), options.seed
     torch.manual_seed(seed)
     net = models.get_model(name, weights=None, **WITHOUT_AUXILIARY_HEADS.get(name, {})).eval()
     randomise(net, seed)
     row: dict[str, Any] = {"name": name, "size": size, "parameters": sum(p.numel() for p in net.parameters())}
+    if row["parameters"] > options.max_parameters:
+        return None
     x = torch.randn(2, 3, size, size)
     start = time.perf_counter()
     try:
@@ -82,7 +84,7 @@ def fold_one(name: str, models: Any, size: int, seed: int, peers: bool) -> dict[
     except EdgexferError as error:
         return row | {"error": str(error)}
     reasons = collections.Counter(re.sub(r"'[^']*'", "'...'", kept.reason) for kept in folded.plan.kept)
-    row |= {"peers": compare(net, x)} if peers and row["parameters"] <= LARGEST_PARAMETERS else {}
+    row |= {"peers": compare(net, x)} if options.peers and row["parameters"] <= LARGEST_PARAMETERS else {}
     return row | {
         "folded": folded.plan.folded,
         "total": folded.plan.total,
@@ -154,43 +156,49 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="networks (default: all)")
     parser.add_argument("--size", type=int, default=64, help="side of the pictures (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-parameters", type=float, default=7e8, help="leave out larger networks")
     parser.add_argument("--peers", action="store_true", help="compare with other tools, and on small hard cases")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torchvision = import_torchvision()
     models = torchvision.models
-    names = options.names or models.list_models(module=models)
-    rows, without = [], []
-    for name in names:
-        if not has_batchnorm(name, models):
-            without.append(name)
-            continue
-        row = fold_one(name, models, options.size, options.seed, options.peers)
-        rows.append(row)
-        if "error" in row:
-            print(f"{name:22} FAILED: {row['error']}", flush=True)
-        else:
-            print(
-                f"{name:22} {row['folded']:3} of {row['total']:3}  float64 {row['max_rel_error_f64']:.1e}  "
-                f"float32 {row['max_rel_error_f32']:.1e}  {row['seconds']:6.1f} s  {row['kept_reasons'] or ''}",
-                flush=True,
-            )
-            print_peers(row.get("peers", {}))
-        gc.collect()
-    result = {
+    result: dict[str, Any] = {
         "format": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/fold_everything.py", *sys.argv[1:]]),
         "machine": machine() | {"torchvision": torchvision.__version__},
         "seed": options.seed,
-        "networks": rows,
-        "without_batchnorm": without,
+        "networks": [],
+        "without_batchnorm": [],
     }
     if options.peers:
         result["hard_cases"] = hard_ones(options.seed)
         result["machine"] |= peer_versions()
+    for name in options.names or models.list_models(module=models):
+        if not has_batchnorm(name, models):
+            result["without_batchnorm"].append(name)
+            continue
+        row = fold_one(name, models, options)
+        if row is not None:
+            result["networks"].append(row)
+            print_row(row)
+        write_json(options.out, result)  # after each network: an interrupted run leaves what it has
+        gc.collect()
     write_json(options.out, result)
-    return int(any("error" in row for row in rows))
+    return int(any("error" in row for row in result["networks"]))
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """The line of a network."""
+    if "error" in row:
+        print(f"{row['name']:22} FAILED: {row['error']}", flush=True)
+        return
+    print(
+        f"{row['name']:22} {row['folded']:3} of {row['total']:3}  float64 {row['max_rel_error_f64']:.1e}  "
+        f"float32 {row['max_rel_error_f32']:.1e}  {row['seconds']:6.1f} s  {row['kept_reasons'] or ''}",
+        flush=True,
+    )
+    print_peers(row.get("peers", {}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Used by `fold_everything.py --peers`. Each tool gets the network with its lived-
 - ``onnxslim`` (optional: `pip install onnxslim`), ``onnxruntime`` (its own optimiser, extended level) and ``edgexfer``
   (`edgexfer export model.onnx --fold-bn`): on one and the same ONNX file, in which every BatchNorm stands
 
+Networks above ``LARGEST_PARAMETERS`` are folded by edgexfer only; dynamo exports none above ``LARGEST_DYNAMO``.
 A tool is *wrong* where an output is off by more than a thousandth of the largest value and nobody said so.
 """
 
@@ -34,7 +35,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgexfer.fold.onnxfile.folding import fold_graph
 
 WRONG = 1e-3
-LARGEST_PARAMETERS = 1e8
+LARGEST_PARAMETERS = 3.1e7
+LARGEST_DYNAMO = 1.25e7  # its export takes half a minute and more
 
 
 @contextlib.contextmanager
@@ -112,7 +114,10 @@ def compare(net: nn.Module, x: torch.Tensor) -> dict[str, dict[str, Any]]:
     modules: dict[str, Callable[[nn.Module], nn.Module]] = {"fx": fused_by_fx, "pairs": fused_pairs}
     for name, fuse in modules.items():
         rows[name] = _attempt(lambda fuse=fuse: _torch_row(fuse(net), x, wanted))  # type: ignore[misc]
-    for name, options in {"torchscript": {"dynamo": False, "opset_version": 17}, "dynamo": {"dynamo": True}}.items():
+    exporters: dict[str, dict[str, Any]] = {"torchscript": {"dynamo": False, "opset_version": 17}}
+    if sum(p.numel() for p in net.parameters()) <= LARGEST_DYNAMO:
+        exporters["dynamo"] = {"dynamo": True}
+    for name, options in exporters.items():
         rows[name] = _attempt(lambda options=options: _onnx_row(exported(net, x, **options), x, wanted))  # type: ignore[misc]
     try:
         model = plain_file(net, x)

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export.metadata import KEY, ArtifactInfo, info_of
+from edgexfer.fold.onnxfile.source import check_sound
 from edgexfer.version import __version__
 
 OPSET = 18
@@ -50,6 +51,7 @@ def load_model(path: Path) -> onnx.ModelProto:
             f"{where!r} keeps {len(outside)} tensors in other files ({outside[0]!r} for one); edgexfer reads only"
             " models that are one file: save it with external data off"
         )
+    check_sound(model, where)
     return model
 
 

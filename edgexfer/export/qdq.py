@@ -23,7 +23,7 @@ from edgexfer.export.held import WEIGHTED, before_layers, hold_outputs, release_
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.onnxruntime_import import import_onnxruntime
 
-MOVING = ("Concat", "Flatten", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+MOVING = ("Concat", "Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 COMPUTING = ("Add", "AveragePool", "Clip", "GlobalAveragePool", "LeakyRelu", "Mul", "Relu", "Sigmoid")
 QUANTIZED = (*WEIGHTED, *COMPUTING, *MOVING)
 

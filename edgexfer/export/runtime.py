@@ -37,7 +37,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong comes as an exception
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimised:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgexfer.export.quantize import Int8
 
 NO_FASTER = 1.05
+ACTIVATIONS = frozenset("Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Selu Sigmoid Softplus Tanh".split())
 
 
 def recommended(result: Int8) -> str | None:
@@ -57,7 +58,8 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
         yield _speed_words(result.race)
     if result.islands:
         named = ", ".join(f"{kind} x{count}" for kind, count in sorted(result.islands.items()))
-        yield f"computed in float32 between the int8 layers: {named}; a network with ReLU instead would be faster"
+        swap = "; a network with ReLU instead would be faster" if ACTIVATIONS & result.islands.keys() else ""
+        yield f"computed in float32 between the int8 layers: {named}{swap}"
 
 
 def _speed_words(timed: Race) -> str:

@@ -318,7 +318,9 @@ def test_lost_accuracy_and_float_islands_are_said_plainly(made: tuple[ExportResu
     words = "\n".join(verdict_of(worse, "x86"))
     assert "int8 top-1 0.9000, float32 0.9500: 5.0 points lost (95% interval 2.1 to 7.9, paired)" in words
     assert "int8 loses 5.0 points of accuracy, 1 are allowed: that is no improvement, ship the float32 file" in words
-    assert "in float32 between the int8 layers: HardSwish x3" in words
+    assert "in float32 between the int8 layers: HardSwish x3; a network with ReLU instead would be faster" in words
+    padded = "\n".join(verdict_of(replace(worse, islands={"Einsum": 2}), "x86"))
+    assert "in float32 between the int8 layers: Einsum x2" in padded and "ReLU" not in padded
     assert "loses" not in "\n".join(verdict_of(replace(worse, drop=figures.Drop(1.0, (0.5, 1.5))), "x86"))
 
 

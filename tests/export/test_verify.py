@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import numpy_helper
 from torch import nn
 
@@ -96,3 +98,22 @@ def test_a_truncated_artifact_is_refused_or_fails(unfolded: tuple[nn.Module, Exp
         path.write_bytes(content[:length])
         with pytest.raises(FormatError, match="not an ONNX file"):
             verify(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_is_found_or_told(
+    unfolded: tuple[nn.Module, ExportResult], tmp_path: Path, capfd: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    content = bytearray(unfolded[1].artifact.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(content)
+    try:
+        found = verify(path)
+    except FormatError as error:
+        assert len(str(error)) < 2000
+    else:
+        assert found.verified is not True or content == unfolded[1].artifact.read_bytes() or not found.failures
+    assert capfd.readouterr().err == ""

@@ -34,7 +34,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             _fetch(tensor, path, where)
-        _check_size(tensor, where)
+    check_sound(model, where)
     _check_sparse(model, where)
     total = sum(len(t.raw_data) for t in tensors(model))
     if total > LARGEST_BYTES:
@@ -44,6 +44,24 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     except Exception as error:  # the checker raises its own kind and, on damaged files, several of Python's
         raise FormatError(f"{where!r} is not valid ONNX: {_first_line(error)}") from error
     return _inlined(model, where)
+
+
+def check_sound(model: onnx.ModelProto, where: str) -> None:
+    """Checks that tensors hold what their shapes say, and that names are text.
+
+    Raises:
+        FormatError: The file is damaged.
+    """
+    for tensor in tensors(model):
+        _check_size(tensor, where)
+    for graph in graphs(model.graph):
+        values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer, *graph.node)
+        names: list[object] = [entry.name for entry in values]
+        for node in graph.node:
+            names += [node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+        wrong = [name for name in names if not isinstance(name, str)]  # protobuf gives broken UTF-8 as bytes
+        if wrong:
+            raise FormatError(f"{where!r} is damaged: the name {wrong[0]!r} is no text; export or copy it anew")
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
