@@ -22,6 +22,7 @@ from edgexfer.report.provenance import commands, origins
 from edgexfer.report.records import Found
 from edgexfer.report.speed import machines
 from edgexfer.report.training import learning_curves
+from edgexfer.report.transfer import transfer_square
 from edgexfer.runs import utc_now
 from edgexfer.version import __version__
 
@@ -104,6 +105,7 @@ def _sections(found: Found, lineage: Lineage, reader: PictureReader) -> dict[str
         "has_students": bool(lineage.families),
         "models": models_table(found, lineage, naming) if found.runs else None,
         "machines": machines(lineage, naming),
+        "square": transfer_square(found.runs, naming),
         "curves": learning_curves(found.runs, naming),
         "answers": answers_of(found.runs, naming, reader),
         "proofs": proofs(found, lineage, naming),

@@ -140,6 +140,15 @@ def percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.{decimals}f}%"))
 
 
+def counts_axis(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis of counts, written out."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+
+
 def milliseconds_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of seconds, written in milliseconds."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

@@ -25,10 +25,9 @@ from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.leave import majority_share
 from edgexfer.training.recipe import Facts, settle
 from edgexfer.transfer.blocks import EMBEDDING
-from edgexfer.transfer.classifier import MOST_PROBED, MOST_VIEWS, Probe
+from edgexfer.transfer.classifier import MOST_PROBED, MOST_VIEWS, Probe, probe_at
 from edgexfer.transfer.features import Extractor, Rows
 from edgexfer.transfer.head import fit_on_features, ready_student
-from edgexfer.transfer.logistic import cross_validate
 from edgexfer.transfer.measures import Interval, h_score, knn_top1, logme, wilson
 from edgexfer.transfer.strategies import WORDS
 
@@ -177,11 +176,7 @@ def measure(
     chosen = np.sort(np.random.default_rng(seed).permutation(count)[:MOST_PROBED])
     probes = []
     for name, depth in depths if fitted.top1 is not None else ():
-        if name == EMBEDDING and count <= MOST_PROBED and fitted.top1 is not None:
-            top1 = fitted.top1.value
-        else:
-            top1 = cross_validate(rows[name][chosen], labels[chosen], len(classes), seed=seed).top1(labels[chosen])
-        probes.append(Probe(name, depth, top1))
+        probes.append(probe_at(name, depth, rows[name][chosen], labels[chosen], len(classes), seed))
     chance = majority_share(labels)
     per_class = {}
     if fitted.validation is not None:

@@ -34,7 +34,7 @@ from edgexfer.training.optim import LayerPlan
 from edgexfer.transfer.blocks import EMBEDDING, Cut, before_dense_layers, cut_at, places
 from edgexfer.transfer.features import Extractor
 from edgexfer.transfer.finetune import batchnorm_frozen, class_weights, finish_with, settle_batchnorm
-from edgexfer.transfer.head import fit_students_head, head_scores, ready_student
+from edgexfer.transfer.head import fit_students_head, head_scores, ready_student, repeats_for
 from edgexfer.transfer.logistic import cross_validate
 
 MEMORY_LIMIT_BYTES = 1 << 30
@@ -159,9 +159,17 @@ def probe_by_depth(job: Job, student: nets.Normalized, listener: Listener) -> li
     names = [*(place.name for place in extract.depths), EMBEDDING]
     depths = [*(place.depth for place in extract.depths), 1.0]
     return [
-        Probe(name, depth, cross_validate(rows[name][chosen], labels[chosen], classes).top1(labels[chosen]))
+        probe_at(name, depth, rows[name][chosen], labels[chosen], classes, job.settings.seed)
         for name, depth in zip(names, depths, strict=True)
     ]
+
+
+def probe_at(
+    name: str, depth: float, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, seed: int
+) -> Probe:
+    """The probe at one place: cross-validated accuracy of a linear head on its features ``(N, C)``."""
+    repeats = repeats_for(len(labels))
+    return Probe(name, depth, cross_validate(features, labels, classes, repeats=repeats, seed=seed).top1(labels))
 
 
 class _Crossings:
