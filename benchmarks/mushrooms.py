@@ -4,12 +4,12 @@
     python benchmarks/mushrooms.py FOLDER --network squeezenet1_0=weights.pth --image-size 96
 
 Published (Korean Institute of Information Scientists, Computing Practices, 2018): VGG-16 and AlexNet, 38 kinds, 1,288
-pictures to train and 190 to test; accuracy is low at first, since the kinds are not among the old classes, and high after
-about 2 epochs.
+pictures to train and 190 to test; accuracy is low at first, since the kinds are not among the old classes, and high
+after about 2 epochs.
 
 FOLDER has one folder of pictures a class, 38 in the case as published; any number works. Epoch 0 comes twice: with a
-fresh head, which guesses, and, for the strategies that fit the head on frozen features first, with that head. Accuracy is
-on validation, epoch by epoch; the test accuracy is that of the epoch that validation chose.
+fresh head, which guesses, and, for the strategies that fit the head on frozen features first, with that head. Accuracy
+is on validation, epoch by epoch; the test accuracy is that of the epoch that validation chose.
 """
 
 from __future__ import annotations
