@@ -59,11 +59,7 @@ def measure(job: Mapping[str, Any], found: Dict[str, Any]) -> None:
     begun = time.perf_counter()
     _guarded(query.run)
     first_s = time.perf_counter() - begun
-    verdict = model.verify(runtime, artifact)
-    found.update(verified=verdict.verified, verification=verdict.to_dict())
-    wrong = model.wrong_answers(job["model"], verdict) if verdict.verified is False else query.wrong_head()
-    if wrong is not None:
-        found.update(status="wrong answers", error=wrong, verified=False)
+    if not _proven(runtime, artifact, query, job, found):
         return
     found.update(load_s=load_s, first_s=first_s)
     if job.get("profile"):
@@ -76,6 +72,22 @@ def measure(job: Mapping[str, Any], found: Dict[str, Any]) -> None:
     if artifact is not None and job.get("samples") and not job["head"]:
         found["top1"], found["top1_images"] = top1(runtime, artifact, job)
     found["status"] = "ok"
+
+
+def _proven(
+    runtime: Runtime,
+    artifact: Optional[model.Artifact],
+    query: queries.Query,
+    job: Mapping[str, Any],
+    found: Dict[str, Any],
+) -> bool:
+    """Whether the golden samples, and a head's logits on them, come out as they should; ``found`` says why not."""
+    verdict = model.verify(runtime, artifact)
+    found.update(verified=verdict.verified, verification=verdict.to_dict())
+    wrong = model.wrong_answers(job["model"], verdict) if verdict.verified is False else query.wrong_head()
+    if wrong is not None:
+        found.update(status="wrong answers", error=wrong, verified=False)
+    return wrong is None
 
 
 def top1(runtime: Runtime, artifact: model.Artifact, job: Mapping[str, Any]) -> Tuple[Optional[float], int]:

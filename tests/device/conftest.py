@@ -1,32 +1,20 @@
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from edgexfer import device
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import artifacts  # noqa: E402
-
-COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
-Script = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def painted(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30), seed: int = 0) -> Image.Image:
-    """A picture of ``size = (width, height)`` in nearly one colour."""
-    noise = np.random.default_rng(seed).integers(-30, 31, (size[1], size[0], 3))
-    return Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+from device_kit import COLOURS, Script, describe_bundle, painted  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -59,17 +47,6 @@ def bundle(tmp_path: Path) -> Path:
     np.save(folder / "labels.npy", labels)
     describe_bundle(folder)
     return folder
-
-
-def describe_bundle(folder: Path, **more: object) -> None:
-    (folder / "bundle.json").unlink(missing_ok=True)
-    files = {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and "__pycache__" not in p.parts
-    }
-    value = {"format": 1, "edgexfer_version": "9.8.7", "files": files, **more}
-    (folder / "bundle.json").write_text(json.dumps(value))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import artifacts
 import numpy as np
 import pytest
-from conftest import COLOURS, Script, painted
+from device_kit import COLOURS, Script, painted
 
 from edgexfer import device
 

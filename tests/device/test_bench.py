@@ -12,7 +12,7 @@ from typing import Any
 import artifacts
 import numpy as np
 import pytest
-from conftest import Script, describe_bundle
+from device_kit import Script, describe_bundle
 
 from edgexfer import device
 

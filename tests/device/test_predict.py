@@ -10,7 +10,7 @@ from pathlib import Path
 
 import artifacts
 import pytest
-from conftest import COLOURS, Script, painted
+from device_kit import COLOURS, Script, painted
 
 from edgexfer import device
 from edgexfer.classifier import Classifier
