@@ -7,7 +7,7 @@ Both minimise the same thing over standardised features ``x`` (mean 0, deviation
 with the intercept ``b`` left unpenalised, so that scikit-learn's ``C`` is ``1 / (l2 N)``. The standardisation is folded
 into the layer that is returned: with deviation ``s`` and mean ``m``, ``W' = W / s`` and ``b' = b - m W'``.
 
-Features stay as they are, float32 and perhaps in a file; float64 blocks of them are made as they are needed.
+Features stay as they are, float32 and perhaps in a file; blocks of them are made float64 as they are needed.
 Sources: Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989; Gower et al., "SGD:
 General Analysis and Improved Rates", 2019, Proposition 3.8 (the step of a mini-batch).
 """
@@ -25,9 +25,9 @@ Layer = Tuple[Array, Array]
 MEMORY = 10  # pairs that L-BFGS remembers
 MAX_ITERATIONS = 1000
 SMALL = 1e-7  # largest entry of the gradient at which it stops
-STALLED = 1e-11  # gain over the last ten iterations, relative to the objective, at which it stops too
+STALLED = 1e-9  # gain over the last ten iterations, relative to the objective, at which it stops too
 BLOCK = 1024  # rows made float64 at once
-KEPT_BYTES = 48_000_000  # up to here the float64 rows are kept instead of made anew each time
+KEPT_BYTES = 16_000_000  # up to here the rows are kept instead of made anew each time
 MOMENTUM = 0.9
 
 
@@ -40,12 +40,13 @@ class Rows:
         deviation: Likewise; 1 for a feature that never changes, which teaches nothing.
     """
 
-    def __init__(self, table: Array, index: Array) -> None:
-        self._table, self._index = table, np.asarray(index, np.int64)
+    def __init__(self, table: Array, index: Array, dtype: Any = np.float64) -> None:
+        """Takes the rows ``index`` of ``table``; float32 is enough to rank penalties, in half the time."""
+        self._table, self._index, self._dtype = table, np.asarray(index, np.int64), np.dtype(dtype)
         self.count = len(self._index)
         self.mean, self.deviation = self._moments()
         self._kept: Optional[List[Array]] = None
-        if self.count * table.shape[1] * 8 <= KEPT_BYTES:
+        if self.count * table.shape[1] * self._dtype.itemsize <= KEPT_BYTES:
             self._kept = [self._standardised(self._index)]
 
     @property
@@ -74,9 +75,9 @@ class Rows:
         return w, weight[-1] - self.mean @ w
 
     def _standardised(self, index: Array) -> Array:
-        rows = self._table[index].astype(np.float64)
-        rows -= self.mean
-        rows /= self.deviation
+        rows = self._table[index].astype(self._dtype)
+        rows -= self.mean.astype(self._dtype)
+        rows /= self.deviation.astype(self._dtype)
         return rows
 
     def _moments(self) -> Tuple[Array, Array]:
@@ -202,12 +203,12 @@ def cross_entropy(logits: Array, labels: Array) -> float:
 
 
 def _block_gradient(block: Array, labels: Array, weight: Array) -> Tuple[float, Array]:
-    log_shares = _log_softmax(block @ weight[:-1] + weight[-1])
+    log_shares = _log_softmax(block @ weight[:-1].astype(block.dtype) + weight[-1])
     at = np.arange(len(labels))
     loss = float(-log_shares[at, labels].sum())
     residual = np.exp(log_shares)
     residual[at, labels] -= 1.0
-    return loss, np.concatenate([block.T @ residual, residual.sum(axis=0)[None]])
+    return loss, np.concatenate([block.T @ residual.astype(block.dtype), residual.sum(axis=0)[None]])
 
 
 def _log_softmax(logits: Array) -> Array:

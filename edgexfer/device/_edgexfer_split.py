@@ -124,7 +124,7 @@ class _Fold:
 
     def loss(self, classes: int, l2: float) -> float:
         """Summed cross-entropy on the rows judged on."""
-        rows = Rows(self._table, self._index[self._learn])
+        rows = Rows(self._table, self._index[self._learn], np.float32)
         self._weight = minimise(rows, self._labels[self._learn], classes, l2, start=self._weight, small=ROUGH)
         w, b = rows.folded(self._weight)
         return cross_entropy(
