@@ -37,7 +37,9 @@ from edgexfer.files import read_json, write_json
 from edgexfer.runs import is_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES, Strategy
-from edgexfer.transfer.advise import advice_from, measure_job
+from edgexfer.transfer.advise import Advice, Measurements, advice_from, measure_job
+from edgexfer.transfer.classifier import Probe
+from edgexfer.transfer.measures import Interval
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, Target, finetune_data, prepare_start
 
@@ -198,18 +200,22 @@ def write(pictures: list[tuple[View, int]], folder: Path) -> None:
 
 
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """How often the advice was best, and what it cost where it was not; re-applied to the stored measurements."""
-    hits, losses, ties = [], [], []
+    """How often the advice, by the rule as it is now, was best, and what it cost where it was not."""
+    hits, losses, ties, always = [], [], [], {name: [] for name in STRATEGIES}
     for row in rows:
         scores = {k: v["test_top1"] for k, v in row["strategies"].items() if "test_top1" in v}
-        if len(scores) < 2 or row["measured"]["strategy"] not in scores:
+        advised = advised_now(row["measured"]).strategy
+        if len(row["strategies"]) < len(STRATEGIES) or advised not in scores:
             continue
+        row["advised"] = advised
         best = max(scores.values())
-        loss = best - scores[row["measured"]["strategy"]]
+        loss = best - scores[advised]
         error = (2 * best * (1 - best) / max(1, row["test_images"])) ** 0.5
         hits.append(loss == 0)
         ties.append(loss <= error)
         losses.append(loss)
+        for name in STRATEGIES:
+            always[name].append(best - scores.get(name, 0.0))
     if not hits:
         return {}
     return {
@@ -218,7 +224,21 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "best_named_or_within_one_standard_error": int(np.sum(ties)),
         "mean_accuracy_lost": float(np.mean(losses)),
         "largest_accuracy_lost": float(np.max(losses)),
+        "mean_accuracy_lost_by_always": {name: float(np.mean(lost)) for name, lost in always.items()},
+        "note": "the rule was fitted to the cases of seed 0",
     }
+
+
+def advised_now(measured: dict[str, Any]) -> Advice:
+    """The advice that the stored measurements get from the rule as it is now."""
+    return advice_from(
+        Measurements(
+            measured["images"], measured["classes"], measured["images_per_class"], measured["rarest_class_images"],
+            measured["chance"], Interval(measured["probe_top1"], *measured["probe_top1_interval"]),
+            Interval(measured["knn_top1"], *measured["knn_top1_interval"]), measured["logme"], measured["h_score"],
+            tuple(Probe(**probe) for probe in measured["probe_by_depth"]), measured["per_class"],
+        )
+    )  # fmt: skip
 
 
 def save(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ CORNERS = {
     ("many", "unlike"): "train from scratch",
 }
 """What the textbook's square says of each corner."""
-MANY = 1_000
+MANY = 150
 ALIKE = 0.5
 _CAPTION = (
     "Right: more training pictures. Up: the frozen features tell the classes apart already, as the share of the way"
@@ -69,10 +69,13 @@ def _drawn(
         high = max(50_000, *(advice["images"] for _, advice in advised)) * 2
         axes.set_xlim(low, high)
         axes.set_ylim(-0.04, 1.04)
-        axes.axvline(MANY, color=svg.GRID, linewidth=1.2)
-        axes.axhline(ALIKE, color=svg.GRID, linewidth=1.2)
+        many_from, alike_from = (
+            _limit(advised[0][1], key, usual) for key, usual in (("many_from", MANY), ("alike_from", ALIKE))
+        )
+        axes.axvline(many_from, color=svg.GRID, linewidth=1.2)
+        axes.axhline(alike_from, color=svg.GRID, linewidth=1.2)
         for (many, alike), text in CORNERS.items():
-            x = (low * MANY) ** 0.5 if many == "few" else (MANY * high) ** 0.5
+            x = (low * many_from) ** 0.5 if many == "few" else (many_from * high) ** 0.5
             words = text.replace(" the ", "\nthe ").replace(" from ", "\nfrom ") if width < 400 else text
             y = 0.75 if alike == "alike" else 0.25
             axes.text(x, y, words, ha="center", va="center", color=svg.MUTED, fontsize=svg.FONT)
@@ -91,6 +94,12 @@ def _drawn(
             for run, one in advised
         ]
         return svg.inline(drawing, name, description, tips)
+
+
+def _limit(advice: Mapping[str, Any], key: str, usual: float) -> float:
+    """Where the advice drew the line."""
+    value = advice.get(key)
+    return float(value) if isinstance(value, int | float) and value > 0 else usual
 
 
 def _table(advised: Sequence[tuple[FoundRun, Mapping[str, Any]]], names: Sequence[str]) -> Table:

@@ -28,7 +28,7 @@ def measured(images: int, classes: int, top1: float, inner: float | None = None)
         (measured(100, 5, 0.35), ("few", "unlike")),
         (measured(20_000, 10, 0.9), ("many", "alike")),
         (measured(20_000, 10, 0.3), ("many", "unlike")),
-        (measured(20_000, 1_000, 0.9), ("few", "alike")),
+        (measured(2_000, 1_000, 0.9), ("few", "alike")),
     ],
 )
 def test_the_corners_of_the_square(facts: Measurements, corner: tuple[str, str]) -> None:
@@ -37,6 +37,25 @@ def test_the_corners_of_the_square(facts: Measurements, corner: tuple[str, str])
     assert advice.strategy != advice.runner_up
     assert any(f"{facts.images} training pictures" in reason for reason in advice.reasons)
     assert advice.reasons[-1].startswith(f"so {advice.strategy}:")
+
+
+@pytest.mark.parametrize(
+    ("facts", "strategy"),
+    [
+        (measured(100, 5, 0.9), "head"),
+        (measured(100, 5, 0.35), "classifier"),
+        (measured(200, 5, 0.35), "full"),
+        (measured(20_000, 10, 0.9), "full"),
+        (measured(20_000, 10, 0.3), "scratch"),
+        (measured(100, 5, 0.4, inner=0.7), "scratch"),
+        (measured(900, 10, 0.3), "full"),
+    ],
+)
+def test_the_strategy_of_each_corner(facts: Measurements, strategy: str) -> None:
+    advice = advice_from(facts)
+    assert advice.strategy == strategy
+    assert advice.expected.low <= advice.expected.value <= advice.expected.high <= 1.0
+    assert (advice.expected == facts.probe) == (strategy == "head")
 
 
 def test_a_better_shallower_place_means_that_the_last_layers_are_too_special() -> None:
