@@ -45,6 +45,7 @@ WEIGHT_FILES = {
     "cifar-resnet32": "resnet32-d509ac18.th",
     "cifar-resnet44": "resnet44-014dd654.th",
     "cifar-resnet56": "resnet56-4bfd9763.th",
+    "mlperf-resnet8": "mlperf_tiny_resnet8_cifar10.pth",
 }
 OBJECTIVE = ("loss", "temperature", "alpha", "standardise", "ensemble", "weights_of")
 THREE = ("cifar-resnet20", "cifar-resnet32", "cifar-resnet44")
@@ -70,24 +71,26 @@ class Arm:
 
 
 ONE = ("cifar-resnet20",)
+KD = Objective("kd")
 ARMS = {
     "hard": Arm(),
     "smoothed": Arm(smoothing=0.1),
     "default": Arm(ONE),
-    "default-three": Arm(THREE),
+    "kd": Arm(ONE, Teaching(KD)),
     "few-hard": Arm(few=True),
     "few-smoothed": Arm(few=True, smoothing=0.1),
     "few-unlabelled": Arm(ONE, few=True),
-    "few-unlabelled-three": Arm(THREE, few=True),
+    "few-unlabelled-kd": Arm(ONE, Teaching(KD), few=True),
+    "three": Arm(THREE),
+    "three-weighted": Arm(THREE, Teaching(ensemble="weighted")),
+    "three-arithmetic": Arm(THREE, Teaching(ensemble="arithmetic")),
     "kd-T2": Arm(ONE, Teaching(Objective("kd", temperature=2.0))),
-    "standardised": Arm(ONE, Teaching(Objective("kd", standardise=True))),
+    "kd-low-lr": Arm(ONE, Teaching(KD), lr=2e-3),
     "dist": Arm(ONE, Teaching(Objective("dist"))),
     "dkd": Arm(ONE, Teaching(Objective("dkd"))),
-    "three-arithmetic": Arm(THREE, Teaching(ensemble="arithmetic")),
-    "three-weighted": Arm(THREE, Teaching(ensemble="weighted")),
-    "low-lr": Arm(ONE, lr=2e-3),
     "hard-high-lr": Arm(lr=4e-3),
     "resnet56": Arm(("cifar-resnet56",)),
+    "resnet8": Arm(("mlperf-resnet8",)),
 }
 
 

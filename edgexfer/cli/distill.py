@@ -40,7 +40,11 @@ def objective_options(function: F) -> F:
             ),
             click.option("--temperature", type=float, help="Of both softmaxes; 4, or 2 with --standardise."),
             click.option("--alpha", type=float, help="Weight of the soft term, 0 to 1; 0.9, or 0.5 for dkd and dist."),
-            click.option("--standardise", is_flag=True, help="Standardise the logits before they are softened."),
+            click.option(
+                "--standardise/--no-standardise",
+                default=None,
+                help="Standardise the logits before they are softened; by default where a sure teacher asks for it.",
+            ),
             click.option("--dkd-alpha", type=float, default=1.0, show_default=True, help="Of dkd: target or not."),
             click.option("--dkd-beta", type=float, default=8.0, show_default=True, help="Of dkd: which of the others."),
             click.option(

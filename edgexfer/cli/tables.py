@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgexfer.workflows.distill import DistillResult
     from edgexfer.workflows.gain import Gain
 
+POOR_ECE = 0.1
+
 
 def show_table(talk: Talk, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table: first column left, the others right; without lines in a pipe."""
@@ -42,6 +44,12 @@ def show_students(talk: Talk, result: DistillResult) -> None:
         rows.insert(1, _row("student before", {**scores, "test_top1": None, **scores["before"]}, teacher))
     heads = ("", "validation", "test", "ECE", "NLL", "parameters", "teacher / this", "operations", "weights")
     show_table(talk, "Teacher against student", heads, rows)
+    trust = _held_out(scores, "ece")
+    if trust is not None and trust > POOR_ECE and not result.student.recipe.get("standardise"):
+        talk.warn(
+            f"the student's probabilities are {trust:.0%} off on average (ECE), though its order of classes may be"
+            " good; --standardise mostly keeps them true"
+        )
     gain = result.gain()
     if gain is not None:
         talk.say(_verdict(gain))
@@ -73,7 +81,9 @@ def _number(value: float | None) -> str:
 
 def _verdict(gain: Gain) -> str:
     points = f"{100 * gain.top1:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    advice = "" if gain.verdict == "helped" else "; without the teacher this student is as good, or better"
+    advice = "; more seeds, or more pictures, would tell"
+    if gain.low > 0 or gain.high < 0:
+        advice = "" if gain.low > 0 else "; this student is better off without the teacher"
     return (
         f"distilling {gain.verdict}: {points} over hard labels on {gain.images:,} {gain.split} pictures"
         f" (one seed){advice}"

@@ -41,7 +41,7 @@ def check_teachers(teachers: Teachers, job: Job, listener: Listener, *, allow_we
     """
     logits = {split: _member_logits(teachers, job, split, listener) for split in job.stores if split != "train"}
     labels = {split: torch.from_numpy(job.view(split).labels) for split in logits}
-    if teachers.ensemble == "weighted" and teachers.weights is None:
+    if teachers.ensemble == "weighted" and teachers.weights is None and len(teachers.members) > 1:
         weights = validation_weights(logits["val"], labels["val"])
         teachers = replace(teachers, weights=tuple(float(w) for w in weights))
         told = ", ".join(

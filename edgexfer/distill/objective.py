@@ -57,7 +57,8 @@ class Objective:
         loss: One of ``LOSSES``.
         temperature: T of both softmaxes.
         alpha: Weight of the soft term; the hard term has ``1 - alpha``.
-        standardise: Whether logits are standardised before they are softened.
+        standardise: Whether logits are standardised before they are softened; ``None`` does it where the loss is
+            chosen too and the teachers are sure of themselves.
         dkd_alpha: Weight of "target or not" in ``dkd``.
         dkd_beta: Weight of "which of the others" in ``dkd``.
         hints: Pairs of layers.
@@ -67,7 +68,7 @@ class Objective:
     loss: str = "auto"
     temperature: float | None = None
     alpha: float | None = None
-    standardise: bool = False
+    standardise: bool | None = None
     dkd_alpha: float = 1.0
     dkd_beta: float = 8.0
     hints: tuple[Hint, ...] = ()
@@ -150,9 +151,14 @@ def settle(wishes: Objective, classes: int, confidence: float) -> Choice:
         loss, why = _best_loss(classes, confidence)
         reasons.append(f"loss {loss} ({why})")
     temperature = wishes.temperature
+    standardised = bool(wishes.standardise)
+    if wishes.standardise is None and wishes.loss == "auto" and temperature is None:
+        standardised = loss == "kd" and classes > 2 and confidence >= SURE
+        if standardised:
+            reasons.append("standardised logits (so sure a teacher would make the student as sure, and less right)")
     if temperature is None:
-        temperature = BASE_TEMPERATURE if wishes.standardise else _TEMPERATURE
-        usual = "standardised logits" if wishes.standardise else loss
+        temperature = BASE_TEMPERATURE if standardised else _TEMPERATURE
+        usual = "standardised logits" if standardised else loss
         reasons.append(f"temperature {temperature:g} (usual for {usual})")
     alpha = wishes.alpha
     if alpha is None:
@@ -162,7 +168,7 @@ def settle(wishes: Objective, classes: int, confidence: float) -> Choice:
         loss,
         temperature,
         alpha,
-        wishes.standardise,
+        standardised,
         wishes.dkd_alpha,
         wishes.dkd_beta,
         wishes.hints,

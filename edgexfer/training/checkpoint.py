@@ -85,6 +85,15 @@ def load_checkpoint(folder: Path, settings: dict[str, Any]) -> Checkpoint | None
     return checkpoint
 
 
+def interrupted_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings of an interrupted training; ``None`` where there is none, or none that can be read."""
+    try:
+        value = torch.load(folder / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
+        return dict(value["settings"])
+    except Exception:  # what is wrong with it is said when the training is gone on with
+        return None
+
+
 def save_weights(path: Path, state: State) -> None:
     """Writes a state dict as safetensors, whole or not at all."""
     with whole_file(path) as part:

@@ -20,8 +20,9 @@ from edgexfer.distill import (
 )
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
-from edgexfer.runs import PREDICTIONS_FILE, Run, is_run, read_lines, read_run
+from edgexfer.runs import PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
 from edgexfer.training import Job, Listener, Recipe, Settings
+from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.teachers import make_teachers
@@ -163,7 +164,7 @@ def _distill_one(
     plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
     run = read_run(out) if is_run(out) else None
     if run is None:
-        job = _with_views(plain, taught.members, teaching)
+        job = _with_views(plain, taught.members, teaching, out)
         voice = Teachers(taught.members, teaching.ensemble)
         checked = check_teachers(voice, job, listener, allow_weak=teaching.allow_weak)
         choice = settle(teaching.objective, len(job.splits.classes), confidence(checked.teachers, job))
@@ -189,9 +190,15 @@ def _distill_one(
     return DistillResult(out, run, baseline)
 
 
-def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching) -> Job:
-    """The job with its number of views; hints need the teacher's layers, which are not kept, so they take none."""
+def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching, out: Path) -> Job:
+    """The job with its number of views, that of the interrupted training in ``out`` where there is one.
+
+    Hints need the teacher's layers, which are not kept, so they take none.
+    """
     wanted = 0 if teaching.objective.hints else teaching.views
+    before = interrupted_settings(out / RESUME_FOLDER)
+    if wanted is None and before is not None and isinstance(before.get("views"), int):
+        return replace(job, settings=replace(job.settings, views=before["views"]))
     images, classes = len(job.splits.train), len(job.splits.classes)
     count = choose_views(job.settings.epochs, images, classes, len(members), wanted)
     return replace(job, settings=replace(job.settings, views=count))

@@ -28,6 +28,11 @@ def test_auto_picks_by_classes_and_confidence_and_says_why(
 
 
 def test_what_is_left_open_is_the_papers_default() -> None:
+    sure = settle(Objective(), 10, 0.98)
+    assert sure.objective == Settled("kd", 2.0, 0.9, True)
+    assert any(reason.startswith("standardised logits (so sure a teacher") for reason in sure.reasons)
+    for wishes in (Objective("kd"), Objective(temperature=4.0), Objective(standardise=False)):
+        assert settle(wishes, 10, 0.98).objective == Settled("kd", 4.0, 0.9)
     assert settle(Objective("kd"), 10, 0.5).objective == Settled("kd", 4.0, 0.9)
     assert settle(Objective("dkd"), 10, 0.5).objective == Settled("dkd", 4.0, 0.5)
     assert settle(Objective("kd", standardise=True), 10, 0.5).objective == Settled("kd", 2.0, 0.9, True)

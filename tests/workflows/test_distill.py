@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -151,6 +152,32 @@ def test_several_students_share_the_teachers_and_their_outputs(
     assert len(told) == 2 and "100% of them known already" in told[1]
     with pytest.raises(RecipeError, match="several students are called tiny-darknet"):
         distill_data(DataChoice(str(colours)), [students[0]] * 2, teachers, Recipe(), target, Silent(), Teaching())
+
+
+def test_an_interrupted_training_keeps_its_views_when_the_disk_has_filled(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("edgexfer.training.fit"), "CHECKPOINT_SECONDS", 0.0)
+    outputs = importlib.import_module("edgexfer.distill.outputs")
+    usual = outputs._free_bytes
+
+    class Cut(Silent):
+        def epoch(self, metrics: object) -> None:
+            raise KeyboardInterrupt
+
+    def run(listener: Silent, *, resume: bool) -> None:
+        target = Target(tmp_path / "out", resume=resume)
+        recipe = Recipe(epochs=3, batch_size=8, image_size=32)
+        distill_data(
+            DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], recipe, target, listener, Teaching()
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Cut(), resume=False)
+    monkeypatch.setattr(outputs, "_free_bytes", lambda: 0)
+    run(Silent(), resume=True)
+    assert read_run(tmp_path / "out").recipe["settings"]["views"] == 3
+    assert usual() > 0
 
 
 def test_mistakes_are_named() -> None:
