@@ -173,36 +173,44 @@ def scores(out: Path, run: Run) -> dict[str, Any]:
 
 def summarise(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Mean and spread of each arm, and its gain over the better of hard and smoothed labels with an interval."""
-    by_arm: dict[str, list[dict[str, Any]]] = {}
+    by_arm: dict[str, dict[str, dict[str, Any]]] = {}
     for name, run in sorted(runs.items()):
-        by_arm.setdefault(name.rsplit("/", 1)[0], []).append(run)
+        arm, seed = name.rsplit("/", 1)
+        by_arm.setdefault(arm, {})[seed] = run
     table = {}
     for arm, members in by_arm.items():
-        top1 = np.array([run["test_top1"] for run in members])
+        top1 = np.array([run["test_top1"] for run in members.values()])
         row: dict[str, Any] = {"seeds": len(members), "test_top1_mean": float(top1.mean())}
         row["test_top1_sd"] = float(top1.std(ddof=1)) if len(top1) > 1 else None
         for figure in ("test_top1_never_seen", "val_top1", "test_ece", "test_nll", "seconds"):
-            row[f"{figure}_mean"] = float(np.mean([run[figure] for run in members]))
+            row[f"{figure}_mean"] = float(np.mean([run[figure] for run in members.values()]))
         prefix = "few-" if arm.startswith("few-") else ""
         rivals = [by_arm[name] for name in (f"{prefix}hard", f"{prefix}smoothed") if name in by_arm]
         if rivals and arm not in (f"{prefix}hard", f"{prefix}smoothed"):
-            better = max(rivals, key=lambda group: np.mean([run["val_top1"] for run in group]))
-            row["gain"], row["gain_95"] = _gain(members, better)
+            better = max(rivals, key=lambda group: np.mean([run["val_top1"] for run in group.values()]))
+            row |= _gain(members, better)
         table[arm] = row
     return table
 
 
-def _gain(members: list[dict[str, Any]], rivals: list[dict[str, Any]]) -> tuple[float, list[float]]:
-    """Difference of the mean accuracies, and its 95% interval by drawing pictures and seeds anew."""
-    mine, theirs = (np.array([[c == "1" for c in run["right"]] for run in group]) for group in (members, rivals))
+def _gain(members: dict[str, dict[str, Any]], rivals: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Mean difference over the seeds that both have, which start from the same weights and show the same order.
+
+    Its 95% interval comes from drawing pictures and seeds anew; from one or two seeds it covers the pictures only.
+    """
+    seeds = sorted(members.keys() & rivals.keys())
+    if not seeds:
+        return {}
+    mine, theirs = (np.array([[c == "1" for c in group[s]["right"]] for s in seeds]) for group in (members, rivals))
+    difference = mine.astype(np.int8) - theirs.astype(np.int8)
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES):
-        pictures = rng.integers(0, mine.shape[1], mine.shape[1])
-        a, b = (group[rng.integers(0, len(group), len(group))][:, pictures].mean() for group in (mine, theirs))
-        drawn.append(a - b)
+        rows = rng.integers(0, len(seeds), len(seeds)) if len(seeds) > 2 else np.arange(len(seeds))
+        drawn.append(difference[rows][:, rng.integers(0, mine.shape[1], mine.shape[1])].mean())
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(mine.mean() - theirs.mean()), [float(low), float(high)]
+    each = [float(row.mean()) for row in difference]
+    return {"gain": float(difference.mean()), "gain_95": [float(low), float(high)], "gain_by_seed": each}
 
 
 def show(table: dict[str, Any]) -> None:
