@@ -77,7 +77,7 @@ def pretrain(model: str, options: argparse.Namespace) -> Path:
         make_folder(Case("animals", "", "cifar10", 1_000, 32, ANIMALS), 0, options.data_root, options.work / "animals")
         data, recipe = DataChoice(str(options.work / "animals")), Recipe(image_size=32)
         finetune_data(data, Start(model), recipe, Target(run, force=True), Silent(), Strategy("scratch"))
-    print(f"{model} pretrained on animals: test {read_run(run).scores['test_top1']:.1%}", flush=True)
+    print(f"{model} pretrained on animals: validation {read_run(run).scores['val_top1']:.1%}", flush=True)
     return run
 
 

@@ -23,6 +23,7 @@ from _edgexfer_embeddings import Stat, Store, stat_of
 from _edgexfer_environment import DeviceError, say
 from _edgexfer_groups import thumbnail
 from _edgexfer_progress import Progress
+from PIL import Image
 
 LARGE_BYTES = 1_500_000  # a file as a camera of 6 megapixels and more makes them
 _one_large_at_a_time = threading.Lock()
@@ -80,7 +81,7 @@ def collect(
     """
     paths = [(path, label) for label, found in labelled.items() for path in found]
     store.check_room(sum(store.known(path) not in store for path, _ in paths if os.path.exists(path)))
-    picture.Image.init()  # once, before the workers would
+    Image.init()  # once, before the workers would
     done: List[Labelled] = []
     skipped: List[str] = []
     progress = Progress("pictures", len(paths))

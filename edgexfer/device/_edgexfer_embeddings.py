@@ -69,7 +69,7 @@ class Store:
             raise full_or(error, self.path) from error
         self._synced = time.monotonic()
 
-    def __contains__(self, digest: bytes) -> bool:
+    def __contains__(self, digest: Optional[bytes]) -> bool:
         return digest in self._rows
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ prove that it answers there as it did here. Readers need neither.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import _edgexfer_files as files
 import numpy as np
@@ -78,17 +78,17 @@ def write(path: str, head: Head) -> None:
         }
     if head.golden_logits is not None:
         more["golden_logits"] = head.golden_logits.astype(np.float32)
+    content: Dict[str, Any] = {
+        "W": head.weight.astype(np.float32),
+        "b": head.bias.astype(np.float32),
+        "classes": np.array(head.classes, dtype=np.str_),
+        "artifact_sha256": np.array(head.artifact_sha256),
+        "embedding_dim": np.array(head.weight.shape[0]),
+        "format": np.array(files.FORMAT),
+        **more,
+    }
     with files.whole_file(path) as part, open(part, "wb") as stream:
-        np.savez(
-            stream,
-            W=head.weight.astype(np.float32),
-            b=head.bias.astype(np.float32),
-            classes=np.array(head.classes, dtype=np.str_),
-            artifact_sha256=np.array(head.artifact_sha256),
-            embedding_dim=np.array(head.weight.shape[0]),
-            format=np.array(files.FORMAT),
-            **more,
-        )
+        np.savez(stream, **content)
 
 
 def read(path: str) -> Head:

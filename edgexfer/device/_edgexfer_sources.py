@@ -6,6 +6,7 @@ is an error of that picture alone.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -27,7 +28,7 @@ FIRST_FRAME_S = 10.0
 def from_files(paths: Sequence[str], preprocessing: Mapping[str, Any]) -> Iterator[Given]:
     """The named files, in order."""
     for path in paths:
-        yield path, lambda path=path: picture.read(path, preprocessing)
+        yield path, functools.partial(picture.read, path, preprocessing)
 
 
 def from_folder(
@@ -51,7 +52,7 @@ def from_folder(
         for path in sorted(now, key=lambda path: (now[path][1], path)):
             if before.get(path) == now[path] and (path, now[path]) not in done and now[path][0] > 0:
                 done.add((path, now[path]))
-                yield path, lambda path=path: picture.read(path, preprocessing)
+                yield path, functools.partial(picture.read, path, preprocessing)
         done &= set(now.items()) | {(path, seen) for path, seen in done if path not in now}
         before = now
         sleep(POLL_S)
@@ -67,9 +68,13 @@ def from_camera(number: int, preprocessing: Mapping[str, Any]) -> Iterator[Given
     try:
         for count in itertools.count():
             frame = camera.newest()
-            yield f"camera:{number}/{count}", lambda frame=frame: picture.prepare(Image.fromarray(frame), preprocessing)
+            yield f"camera:{number}/{count}", functools.partial(_prepared, frame, preprocessing)
     finally:
         camera.close()
+
+
+def _prepared(frame: Array, preprocessing: Mapping[str, Any]) -> Array:
+    return picture.prepare(Image.fromarray(frame), preprocessing)
 
 
 class Camera:

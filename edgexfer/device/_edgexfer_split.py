@@ -7,7 +7,7 @@ always learned from.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from _edgexfer_regression import Rows, cross_entropy, minimise
@@ -120,13 +120,14 @@ class _Fold:
         learn, self._judge = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         self._table, self._index, self._labels = table, index, labels
         self._learn = learn
-        self._weight = None
+        self._weight: Optional[Array] = None
 
     def loss(self, classes: int, l2: float) -> float:
         """Summed cross-entropy on the rows judged on."""
         rows = Rows(self._table, self._index[self._learn], np.float32)
-        self._weight = minimise(rows, self._labels[self._learn], classes, l2, start=self._weight, small=ROUGH)
-        w, b = rows.folded(self._weight)
+        weight = minimise(rows, self._labels[self._learn], classes, l2, start=self._weight, small=ROUGH)
+        self._weight = weight
+        w, b = rows.folded(weight)
         return cross_entropy(
             self._table[self._index[self._judge]].astype(np.float64) @ w + b, self._labels[self._judge]
         )

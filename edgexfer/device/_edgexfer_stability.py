@@ -65,7 +65,7 @@ def _name(config: Mapping[str, Any]) -> str:
 
 def _symptoms(config: Mapping[str, Any]) -> List[str]:
     times: Sequence[float] = config["latency_s"]
-    found = []
+    found: List[str] = []
     if len(times) < 30:
         return found
     medians = [one["p50_s"] for one in config.get("rounds") or [] if one["p50_s"]]
