@@ -54,7 +54,8 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     arm64_emulator.enable()
     system = arm64_root.build(ARCHITECTURES[request.param])
     root = tmp_path_factory.mktemp("image") / "root"
-    shutil.copytree(system.root, root, symlinks=True)
+    caches = shutil.ignore_patterns("__pycache__")  # other tests run in that root now, and write them
+    shutil.copytree(system.root, root, symlinks=True, ignore=caches)
     base = arm64_emulator.run(root, ["/usr/bin/python3", "-m", "venv", "/usr/local"])
     assert base.returncode == 0, base.stderr
     instructions = dockerfiles.read(request.param)
