@@ -17,19 +17,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
-import shlex
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from record import header
 
 from edgexfer.data import Splits, View, load_splits
 from edgexfer.errors import EdgexferError
@@ -38,8 +34,8 @@ from edgexfer.runs import is_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES, Strategy
 from edgexfer.transfer.advise import Advice, Measurements, advice_from, measure_job
-from edgexfer.transfer.classifier import Probe
 from edgexfer.transfer.measures import Interval
+from edgexfer.transfer.probe import Probe
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, Target, finetune_data, prepare_start
 
@@ -242,23 +238,7 @@ def advised_now(measured: dict[str, Any]) -> Advice:
 
 
 def save(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    write_json(
-        options.out,
-        {
-            "format": 1,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["python", "benchmarks/advice.py", *sys.argv[1:]]),
-            "machine": {
-                "system": f"{platform.system()} {platform.machine()}",
-                "cores": os.cpu_count(),
-                "threads": options.threads,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
-            "cases": rows,
-            "summary": summary_of(rows),
-        },
-    )
+    write_json(options.out, {**header(), "cases": rows, "summary": summary_of(rows)})
 
 
 if __name__ == "__main__":

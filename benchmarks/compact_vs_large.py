@@ -14,19 +14,15 @@ pictures are taken out of `cifar10/train`, disjoint from what is trained on.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import shlex
-import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from advice import ANIMALS, VEHICLES, Case, make_folder
+from record import header
 
 from edgexfer import nets
 from edgexfer.errors import EdgexferError
@@ -112,25 +108,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def save(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
-    write_json(
-        options.out,
-        {
-            "format": 1,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["python", "benchmarks/compact_vs_large.py", *sys.argv[1:]]),
-            "machine": {
-                "system": f"{platform.system()} {platform.machine()}",
-                "cores": os.cpu_count(),
-                "threads": options.threads,
-                "torch": torch.__version__,
-            },
-            "pretraining": "six animal classes of cifar10/train, 1,000 pictures each, 32 x 32",
-            "published": PUBLISHED,
-            "parameters": {name: nets.about_parameters(name) for name in NETWORKS},
-            "rows": list(rows),
-            "summary": summary(rows),
-        },
-    )
+    facts = {
+        "pretraining": "six animal classes of cifar10/train, 1,000 pictures each, 32 x 32",
+        "published": PUBLISHED,
+        "parameters": {name: nets.about_parameters(name) for name in NETWORKS},
+    }
+    write_json(options.out, {**header(), **facts, "rows": list(rows), "summary": summary(rows)})
 
 
 if __name__ == "__main__":

@@ -18,10 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import re
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -29,13 +25,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from record import header
 from torch.nn import functional
 
 from edgexfer import nets
@@ -78,7 +74,7 @@ def main() -> None:
         work = options.work or Path(scratch)
         pictures, repeated = make_pictures(options.folder, options.classes.split(","), work / "pictures")
         found = [measure(name, pictures, work / name, options) for name in options.networks.split(",")]
-    write_json(options.out, result(found, repeated, options))
+    write_json(options.out, result(found, repeated))
     for one in found:
         print(json.dumps({key: value for key, value in one.items() if key != "rounds"}, indent=2))
 
@@ -230,31 +226,9 @@ def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def result(found: Sequence[dict[str, Any]], repeated: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.is_file() else None
-    return {
-        "format": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "benchmarks/head_transfer.py", *sys.argv[1:]]),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpu": model.group(1).strip() if model else "",
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torch_threads": torch.get_num_threads(),
-        },
-        "case": {
-            "pictures": list(COUNTS),
-            "repeated": repeated,
-            "size": SIZE,
-            "batch": BATCH,
-            "iterations": ITERATIONS,
-        },
-        "published_s": PUBLISHED,
-        "networks": list(found),
-    }
+def result(found: Sequence[dict[str, Any]], repeated: dict[str, int]) -> dict[str, Any]:
+    case = {"pictures": list(COUNTS), "repeated": repeated, "size": SIZE, "batch": BATCH, "iterations": ITERATIONS}
+    return {**header(), "case": case, "published_s": PUBLISHED, "networks": list(found)}
 
 
 if __name__ == "__main__":

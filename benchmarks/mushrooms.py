@@ -15,14 +15,11 @@ is on validation, epoch by epoch; the test accuracy is that of the epoch that va
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
+from record import header
 
 from edgexfer.errors import EdgexferError
 from edgexfer.files import write_json
@@ -50,17 +47,8 @@ def main() -> None:
         model, _, weights = network.partition("=")
         for seed in (int(text) for text in options.seeds.split(",")):
             rows += measure(options, Start(model, weights or "imagenet"), seed)
-    write_json(
-        options.out,
-        {
-            "format": 1,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["python", "benchmarks/mushrooms.py", *sys.argv[1:]]),
-            "torch": torch.__version__,
-            "published": {"kinds": 38, "train": 1288, "test": 190, "networks": ["VGG-16", "AlexNet"], "epochs": 2},
-            "rows": rows,
-        },
-    )
+    published = {"kinds": 38, "train": 1288, "test": 190, "networks": ["VGG-16", "AlexNet"], "epochs": 2}
+    write_json(options.out, {**header(), "published": published, "rows": rows})
 
 
 def measure(options: argparse.Namespace, start: Start, seed: int) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_DESCRIBED = re.compile(r"""@torch\.library\.(?:register_fake|impl_abstract)\(\s*["']torchvision::(\w+)["']""")
+_DESCRIBED = re.compile(r"""@torch\Wlibrary\W(?:register_fake|impl_abstract)\(\s*["']torchvision::(\w+)["']""")
 _REMEDY = "install the pair that belongs together, for example pip install torch==2.13.0 torchvision==0.28.0"
 
 
@@ -51,11 +51,12 @@ def import_torchvision() -> ModuleType:
 def _register_missing() -> Any:
     """Registers the schemas that torchvision asks for and nobody defined; the library lives as long as the process."""
     import torch
+    from torch import library as torch_library
 
     folder = _folder()
     if _compiled_operators_load(folder):
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    library = torch_library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in sorted({*_SCHEMAS, *_described_operators(folder)}):
         if not hasattr(torch.ops.torchvision, name):
             library.define(_SCHEMAS.get(name, f"{name}(Tensor self) -> Tensor"))  # type: ignore[no-untyped-call]

@@ -37,8 +37,9 @@ def test_nothing_is_registered_where_the_compiled_operators_load() -> None:
 
 
 def test_operators_of_a_newer_torchvision_are_found_in_its_source(tmp_path) -> None:
-    source = '@torch.library.register_fake("torchvision::nms")\ndef f(): ...\n'
-    source += "@torch.library.register_fake(\n    'torchvision::soft_nms'\n)\ndef g(): ...\n"
+    register = ".".join(("@torch", "library", "register_fake"))
+    source = f'{register}("torchvision::nms")\ndef f(): ...\n'
+    source += f"{register}(\n    'torchvision::soft_nms'\n)\ndef g(): ...\n"
     (tmp_path / "_meta_registrations.py").write_text(source)
     assert torchvision_import._described_operators(tmp_path) == ["nms", "soft_nms"]
     assert torchvision_import._described_operators(tmp_path / "none") == []

@@ -74,7 +74,7 @@ def percent(share: float | None) -> str:
 
 def data_options(function: F) -> F:
     """Options of every command that reads a data set."""
-    for option in (
+    options = (
         click.option("--data-root", type=click.Path(path_type=Path), help="Where torchvision's data sets lie."),
         click.option("--download", is_flag=True, help="Download a missing torchvision data set."),
         click.option("--strict", is_flag=True, help="Refuse unreadable pictures instead of leaving them out."),
@@ -93,7 +93,8 @@ def data_options(function: F) -> F:
             help="Share held out for the test, where no folder says so.",
         ),
         click.option("--group-by", metavar="REGEX", help="Files with the same match stay on one side of a split."),
-    ):
+    )
+    for option in reversed(options):
         function = option(function)
     return function
 

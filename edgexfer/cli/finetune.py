@@ -74,7 +74,8 @@ def command(
 
     choice = data_choice_of(data, options)
     recipe = recipe_of(options)
-    strategy = Strategy(options.pop("strategy"), **{key: options.pop(key) for key in STRATEGY_KEYS})
+    wishes = {key: options.pop(key) for key in STRATEGY_KEYS}
+    strategy = Strategy(options.pop("strategy"), **{key: wish for key, wish in wishes.items() if wish is not None})
     with Talk(out / "log.txt") as talk:
         target = Target(out, force=force, resume=resume, argv=command_line())
         run = finetune_data(choice, Start(model, weights, mean, std), recipe, target, talk, strategy)

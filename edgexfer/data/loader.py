@@ -75,7 +75,7 @@ class Loader:
         )
 
     def __len__(self) -> int:
-        return len(_cut(np.arange(len(self._batches.store)), self.batch_size, join_lone=self.train))
+        return len(cut_batches(np.arange(len(self._batches.store)), self.batch_size, join_lone=self.train))
 
     @property
     def images(self) -> int:
@@ -97,7 +97,7 @@ class Loader:
         seed, view = (self._seed, self._epoch) if self.train else (0, 0)
         if self.train and self._views is not None:
             seed, view = self._views.seed, self._epoch % self._views.count
-        jobs = [(seed, view, part) for part in _cut(order, self.batch_size, join_lone=self.train)]
+        jobs = [(seed, view, part) for part in cut_batches(order, self.batch_size, join_lone=self.train)]
         if self.workers == 0:
             return (self._batches.make(*job) for job in jobs)
         forks = "fork" in multiprocessing.get_all_start_methods()  # shares the store instead of copying it
@@ -183,7 +183,8 @@ class _Batches(Dataset[Batch]):
         )
 
 
-def _cut(order: NDArray[np.int64], batch_size: int, *, join_lone: bool) -> list[NDArray[np.int64]]:
+def cut_batches(order: NDArray[np.int64], batch_size: int, *, join_lone: bool) -> list[NDArray[np.int64]]:
+    """An order of pictures in batches; a lone last picture may join the batch before it, since BatchNorm needs two."""
     starts = list(range(0, len(order), batch_size))
     if join_lone and len(starts) > 1 and len(order) - starts[-1] == 1:
         starts.pop()

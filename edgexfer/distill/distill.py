@@ -17,9 +17,9 @@ from edgexfer.distill.objective import Settled
 from edgexfer.distill.outputs import Outputs, open_outputs
 from edgexfer.distill.teacher import Teachers
 from edgexfer.runs import RESUME_FOLDER, Run
-from edgexfer.training import Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
-from edgexfer.training.fit import Batch
+from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
 from edgexfer.training.job import choose_compute
+from edgexfer.training.learner import Batch
 from edgexfer.training.leave import calibration_scores, scores_of
 
 DKD_WARMUP = 1 / 12
@@ -120,8 +120,7 @@ def distill(
         record={**record, **objective.to_dict(), **teachers.to_dict()},
         parents=parents,
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
-        companion=regressors,
-        compute=compute,
+        extras=Extras(companion=regressors, compute=compute),
     )
 
 

@@ -23,7 +23,7 @@ from edgexfer.distill.cache import OutputCache, view_bytes
 from edgexfer.distill.teacher import Teacher, Teachers
 from edgexfer.training import Job, Listener
 from edgexfer.training.compute import Compute
-from edgexfer.training.fit import Batch
+from edgexfer.training.learner import Batch
 
 LARGEST_BYTES = 8 << 30
 SHARE_OF_DISK = 0.2

@@ -4,8 +4,8 @@ Sources: processors of the Raspberry Pis https://www.raspberrypi.com/documentati
 ONNX Runtime reads which opset and IR version https://onnxruntime.ai/docs/reference/compatibility.html (where that table
 and https://github.com/onnx/onnx/blob/main/docs/Versioning.md leave a doubt, the older of the two stands here: an older
 form is read by every newer runtime); int8 formats https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
-(section "Data type selection": saturation of 8-bit products on x86 without VNNI); newest wheels for each Python
-https://pypi.org/project/onnxruntime/#files.
+(section "Data type selection": saturation of 8-bit products on x86 without VNNI); newest wheels for each Python: the
+files of the package onnxruntime on the Python Package Index.
 """  # noqa: E501
 
 from __future__ import annotations

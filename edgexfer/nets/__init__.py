@@ -15,6 +15,7 @@ from edgexfer.nets.catalogue import (
     nearest_input_size,
     preprocessing_for,
     source_sha256,
+    with_its_classes,
 )
 from edgexfer.nets.counting import count_operations
 from edgexfer.nets.darknet import load_darknet, save_darknet
@@ -45,4 +46,5 @@ __all__ = [
     "reset_head",
     "save_darknet",
     "source_sha256",
+    "with_its_classes",
 ]

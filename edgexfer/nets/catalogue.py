@@ -121,6 +121,19 @@ def create(
     return net.train()
 
 
+def with_its_classes(name: str, weights: str | Path, input_size: tuple[int, int] | None = None) -> Network:
+    """The network of a weight file, with the file's own number of classes; on the CPU, in training mode.
+
+    Raises:
+        UnknownNameError: No network goes by that name.
+        WeightsError: The weights cannot be had, read, or do not fit.
+    """
+    with seeded(0):
+        net = build(name, 2, input_size or preprocessing_for(name).input_size)
+    load_with_its_classes(net, _weight_file(name, weights) or weights)
+    return net
+
+
 def preprocessing_for(
     name: str, image_size: int | None = None, mean: Triple | None = None, std: Triple | None = None
 ) -> Preprocessing:

@@ -20,8 +20,6 @@ CORNERS = {
     ("many", "unlike"): "train from scratch",
 }
 """What the textbook's square says of each corner."""
-MANY = 150
-ALIKE = 0.5
 _CAPTION = (
     "Right: more training pictures. Up: the frozen features tell the classes apart already, as the share of the way"
     " from guessing to certainty that a linear probe goes. The words in the corners are the textbook’s; what was"
@@ -48,11 +46,13 @@ def transfer_square(runs: Sequence[FoundRun], naming: Naming) -> Figure | None:
 
 
 def _advice(run: FoundRun) -> Mapping[str, Any]:
+    """The advice that a run keeps; empty where it has none, or not what the square needs."""
     found = run.run.recipe.get("advice")
-    if not isinstance(found, Mapping):
+    if not isinstance(found, Mapping) or not isinstance(found.get("strategy"), str):
         return {}
-    numbers = all(isinstance(found.get(key), int | float) and found[key] >= 0 for key in ("images", "alike"))
-    return found if numbers and found["images"] > 0 and isinstance(found.get("strategy"), str) else {}
+    least = {"images": 1, "many_from": 1, "alike": 0, "alike_from": 0}
+    whole = all(isinstance(found.get(key), int | float) and found[key] >= low for key, low in least.items())
+    return found if whole else {}
 
 
 def _drawn(
@@ -69,9 +69,7 @@ def _drawn(
         high = max(50_000, *(advice["images"] for _, advice in advised)) * 2
         axes.set_xlim(low, high)
         axes.set_ylim(-0.04, 1.04)
-        many_from, alike_from = (
-            _limit(advised[0][1], key, usual) for key, usual in (("many_from", MANY), ("alike_from", ALIKE))
-        )
+        many_from, alike_from = advised[0][1]["many_from"], advised[0][1]["alike_from"]
         axes.axvline(many_from, color=svg.GRID, linewidth=1.2)
         axes.axhline(alike_from, color=svg.GRID, linewidth=1.2)
         for (many, alike), text in CORNERS.items():
@@ -94,12 +92,6 @@ def _drawn(
             for run, one in advised
         ]
         return svg.inline(drawing, name, description, tips)
-
-
-def _limit(advice: Mapping[str, Any], key: str, usual: float) -> float:
-    """Where the advice drew the line."""
-    value = advice.get(key)
-    return float(value) if isinstance(value, int | float) and value > 0 else usual
 
 
 def _table(advised: Sequence[tuple[FoundRun, Mapping[str, Any]]], names: Sequence[str]) -> Table:

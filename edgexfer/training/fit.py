@@ -12,30 +12,17 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from edgexfer.errors import TrainingError
 from edgexfer.runs import METRICS_FILE, write_lines
-from edgexfer.training.average import WeightAverage
 from edgexfer.training.checkpoint import Checkpoint, State, copy_state, load_checkpoint, save_checkpoint
-from edgexfer.training.compute import Compute, seed_epoch
+from edgexfer.training.compute import seed_epoch
+from edgexfer.training.learner import Batch, Extras, Learner, Step
 from edgexfer.training.listener import Listener
-from edgexfer.training.optim import (
-    LayerPlan,
-    build_optimizer,
-    learning_rate,
-    parameter_groups,
-    set_learning_rate,
-    training_mode,
-)
+from edgexfer.training.optim import learning_rate, training_mode
 from edgexfer.training.recipe import Settings
 from edgexfer.training.scoring import Predictions
 
 CHECKPOINT_SECONDS = 20.0
 """A checkpoint is written after the first epoch that ends this long after the one before."""
-
-Batch = Mapping[str, torch.Tensor]
-"""``inputs``, ``labels``, ``index``, one entry a picture; the loop adds ``progress``, the share of the steps done."""
-Step = Callable[[nn.Module, Batch], dict[str, torch.Tensor]]
-"""``(student, batch) -> {"loss": scalar, other parts to log}``."""
 
 
 class Batches(Protocol):
@@ -79,10 +66,7 @@ def fit(
     folder: Path,
     resume_folder: Path,
     listener: Listener,
-    layers: LayerPlan | None = None,
-    companion: nn.Module | None = None,
-    compute: Compute | None = None,
-    count_start: bool = False,
+    extras: Extras | None = None,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -96,70 +80,54 @@ def fit(
         folder: Where ``metrics.jsonl`` grows.
         resume_folder: Where the checkpoint lies while the training runs; one found there is gone on from.
         listener: Hears how it goes.
-        layers: Which layers learn when, and how fast; all alike if ``None``.
-        companion: Trains along with the student, by the same optimiser, and is dropped at the end.
-        compute: Arithmetic and memory format; plain float32 if ``None``.
-        count_start: Whether the first weights count as epoch 0, so that a training that only loses keeps them.
+        extras: What sets the training apart from the plain one.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
     """
-    layers, compute = layers or LayerPlan(), compute or Compute()
-    compute.network(student)
-    average = WeightAverage(student, settings.ema) if settings.ema > 0 else None
-    optimizer = build_optimizer(student, settings.optimizer, settings.lr, settings.weight_decay, layers)
-    if companion is not None:
-        for group in parameter_groups(companion, settings.weight_decay):
-            optimizer.add_param_group(group)
-    state = load_checkpoint(resume_folder, settings.to_dict())
-    if state is None:
-        start = _start(validate(student), listener) if count_start else []
-        state = Checkpoint(settings.to_dict(), 0, {}, {}, copy_state(student.state_dict()), 0, start, 0.0)
-    else:
-        student.load_state_dict(state.net)
-        optimizer.load_state_dict(state.optimizer)
-        if companion is not None:
-            companion.load_state_dict(state.companion)
-        if average is not None:
-            average.load(state.average)
-        listener.say(f"resumed after epoch {state.epochs_done} of {settings.epochs}")
+    extras = extras or Extras()
+    learner = Learner.of(student, settings, extras)
+    state = _first_state(learner, validate, settings, extras, resume_folder, listener)
     saved = time.perf_counter()
     while state.epochs_done < settings.epochs and not _out_of_patience(state, settings.patience):
         started = time.perf_counter()
-        layers.thaw(student, state.epochs_done)
-        metrics = _train_epoch(
-            student, step, batches, optimizer, settings, state.epochs_done, device, listener, compute, average
-        )
-        kept = student if average is None else average.net
-        scored = validate(kept)
+        extras.layers.thaw(student, state.epochs_done)
+        metrics = _train_epoch(learner, step, batches, settings, state.epochs_done, device, listener)
+        scored = validate(learner.kept)
         metrics |= {"val_top1": scored.top1, "val_loss": scored.loss}
-        state = _advanced(state, kept, metrics, time.perf_counter() - started)
+        state = _advanced(state, learner.kept, metrics, time.perf_counter() - started)
         write_lines(folder / METRICS_FILE, state.metrics)
         if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(resume_folder, _whole(state, student, optimizer, companion, average))
+            save_checkpoint(resume_folder, learner.caught(state))
             saved = time.perf_counter()
         listener.epoch(metrics)
     if state.epochs_done < settings.epochs:
         listener.say(f"stopped early: no better epoch than {state.best_epoch} in the last {settings.patience}")
-    last = student if average is None else average.net
-    return FitResult(state.best, copy_state(last.state_dict()), state.best_epoch, state.metrics, state.seconds)
+    last = copy_state(learner.kept.state_dict())
+    return FitResult(state.best, last, state.best_epoch, state.metrics, state.seconds)
 
 
-def _whole(
-    state: Checkpoint,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    companion: nn.Module | None,
-    average: WeightAverage | None,
+def _first_state(
+    learner: Learner,
+    validate: Callable[[nn.Module], Predictions],
+    settings: Settings,
+    extras: Extras,
+    resume_folder: Path,
+    listener: Listener,
 ) -> Checkpoint:
-    """The state with all that changes in every step."""
-    return replace(
-        state,
-        net=copy_state(student.state_dict()),
-        optimizer=optimizer.state_dict(),
-        companion={} if companion is None else copy_state(companion.state_dict()),
-        average={} if average is None else copy_state(average.net.state_dict()),
-    )
+    """Where the training begins: at the checkpoint, which is restored, or with the first weights."""
+    identity = {**settings.to_dict(), **extras.identity}
+    state = load_checkpoint(resume_folder, identity)
+    if state is not None:
+        learner.restore(state)
+        listener.say(f"resumed after epoch {state.epochs_done} of {settings.epochs}")
+        return state
+    metrics = []
+    if extras.count_start:
+        scored = validate(learner.student)
+        listener.say(f"before training: validation {scored.top1:.2%}")
+        metrics = [{"epoch": 0, "val_top1": scored.top1, "val_loss": scored.loss}]
+    return Checkpoint(identity, 0, {}, {}, copy_state(learner.student.state_dict()), 0, metrics, 0.0)
 
 
 def _advanced(state: Checkpoint, student: nn.Module, metrics: dict[str, Any], seconds: float) -> Checkpoint:
@@ -176,12 +144,6 @@ def _advanced(state: Checkpoint, student: nn.Module, metrics: dict[str, Any], se
     )
 
 
-def _start(scored: Predictions, listener: Listener) -> list[dict[str, Any]]:
-    """The line of epoch 0: what the first weights score."""
-    listener.say(f"before training: validation {scored.top1:.2%}")
-    return [{"epoch": 0, "val_top1": scored.top1, "val_loss": scored.loss}]
-
-
 def _rank(metrics: Mapping[str, Any]) -> tuple[float, float]:
     return (metrics["val_top1"], -metrics["val_loss"] if math.isfinite(metrics["val_loss"]) else -math.inf)
 
@@ -191,22 +153,19 @@ def _out_of_patience(state: Checkpoint, patience: int) -> bool:
 
 
 def _train_epoch(
-    student: nn.Module,
+    learner: Learner,
     step: Step,
     batches: Batches,
-    optimizer: torch.optim.Optimizer,
     settings: Settings,
     epoch: int,
     device: torch.device,
     listener: Listener,
-    compute: Compute,
-    average: WeightAverage | None,
 ) -> dict[str, Any]:
     """One pass over the training batches; returns the means of what the step reports, weighted by pictures."""
-    training_mode(student)
+    training_mode(learner.student)
     seed_epoch(settings.seed, epoch)
     batches.set_epoch(epoch)
-    steps, warmup = settings.epochs * len(batches), settings.warmup_epochs * len(batches)
+    steps = settings.epochs * len(batches)
     sums: dict[str, float] = {}
     images, waiting, started = 0, 0.0, time.perf_counter()
     listener.begin(f"epoch {epoch + 1}/{settings.epochs}", len(batches))
@@ -214,18 +173,9 @@ def _train_epoch(
     try:
         for index, batch in enumerate(batches):
             waiting += time.perf_counter() - asked
-            lr = learning_rate(epoch * len(batches) + index, steps, warmup, settings.lr)
-            set_learning_rate(optimizer, lr)
-            here = compute.batch(batch, device)
-            here["progress"] = torch.tensor((epoch * len(batches) + index) / steps, device=device)
-            with compute.autocast(device):
-                parts = step(student, here)
-            _refuse_nan(parts["loss"], epoch, lr)
-            optimizer.zero_grad(set_to_none=True)
-            parts["loss"].backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if average is not None:
-                average.follow(student, epoch * len(batches) + index + 1)
+            number = epoch * len(batches) + index
+            lr = learning_rate(number, steps, settings.warmup_epochs * len(batches), settings.lr)
+            parts = learner.take_step(step, batch, number, number / steps, lr, epoch, device)
             count = len(batch["labels"])
             images += count
             for name, value in parts.items():
@@ -246,11 +196,3 @@ def _train_epoch(
         "images_per_s": images / seconds,
         "waiting_share": waiting / seconds,
     }
-
-
-def _refuse_nan(loss: torch.Tensor, epoch: int, lr: float) -> None:
-    if not bool(torch.isfinite(loss.detach())):
-        raise TrainingError(
-            f"the loss became {float(loss.detach())} in epoch {epoch + 1} at learning rate {lr:.2g};"
-            " lower --lr, or start from other weights"
-        )

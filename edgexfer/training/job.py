@@ -7,7 +7,7 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from edgexfer.training.compute import (
     remember_compute,
     seconds_a_step,
 )
-from edgexfer.training.fit import Step, fit
+from edgexfer.training.fit import fit
+from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import leave_run
 from edgexfer.training.listener import Listener
-from edgexfer.training.optim import LayerPlan
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions, predict
 
@@ -190,10 +190,7 @@ def train(
     parents: Sequence[Mapping[str, Any]] = (),
     extra_scores: Mapping[str, Any] | None = None,
     student: nets.Normalized | None = None,
-    layers: LayerPlan | None = None,
-    companion: nn.Module | None = None,
-    compute: Compute | None = None,
-    count_start: bool = False,
+    extras: Extras | None = None,
     finish: Callable[[nets.Normalized], Mapping[str, Any]] | None = None,
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
@@ -210,10 +207,7 @@ def train(
         extra_scores: Further entries of the run's scores.
         student: What to train, with its first weights; ``job.new_student()`` if ``None``. Its weights, too, have to be
             the same at every call, or an interrupted training could not be gone on from.
-        layers: Which layers learn when, and how fast; all alike if ``None``.
-        companion: What trains along with the student and is no part of it.
-        compute: Arithmetic and memory format; ``choose_compute`` if ``None``.
-        count_start: Whether the first weights count as epoch 0.
+        extras: What sets the training apart from the plain one; its ``compute`` is ``choose_compute`` if ``None``.
         finish: Last work on the student with its best weights; gives further entries of the scores.
 
     Returns:
@@ -222,7 +216,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     student = job.new_student() if student is None else student
     batches = job.train_batches()
-    compute = compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
+    extras = extras or Extras()
+    compute = extras.compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"
@@ -238,10 +233,7 @@ def train(
         folder=out,
         resume_folder=out / RESUME_FOLDER,
         listener=listener,
-        layers=layers,
-        companion=companion,
-        compute=compute,
-        count_start=count_start,
+        extras=replace(extras, compute=compute),
     )
     record = {**record, **compute.to_dict()}
     return leave_run(

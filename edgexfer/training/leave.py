@@ -101,6 +101,7 @@ def _weight_parents(weights: str) -> list[dict[str, Any]]:
     if weights == "none":
         return []
     path = Path(weights)
+    path = path / WEIGHTS_FILE if path.is_dir() else path
     digest = sha256_file(path) if path.is_file() else None
     return [{"role": "weights", "name": path.name if digest else weights, "sha256": digest}]
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgexfer.training.fit import Batch, Step
+from edgexfer.training.learner import Batch, Step
 
 
 def hard_loss(

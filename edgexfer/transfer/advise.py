@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.leave import majority_share
 from edgexfer.training.recipe import Facts, settle
-from edgexfer.transfer.blocks import EMBEDDING
-from edgexfer.transfer.classifier import MOST_PROBED, MOST_VIEWS, Probe, probe_at
+from edgexfer.transfer.blocks import EMBEDDING, Place
+from edgexfer.transfer.crossings import MOST_VIEWS
 from edgexfer.transfer.features import Extractor, Rows
 from edgexfer.transfer.head import fit_on_features, ready_student
 from edgexfer.transfer.measures import Interval, h_score, knn_top1, logme, wilson
-from edgexfer.transfer.strategies import WORDS
+from edgexfer.transfer.probe import Probe, probe_by_depth, sampled
+from edgexfer.transfer.strategy import WORDS
 
 Ints = NDArray[np.int64]
 
@@ -47,8 +48,8 @@ MANY_FOR_SCRATCH = 1_000
 """Training pictures from which random weights measured best where the features fit badly."""
 FAR_GAIN = 0.2
 """How much better a shallower place has to serve before random weights measured best even for few pictures."""
-ERROR_CUT = (0.1, 0.3, 0.8)
-"""What ``classifier`` and ``full`` took off the probe's error in the measured cases: least, usual, most."""
+USUAL_CUT, MOST_CUT = 0.3, 0.8
+"""Share of the probe's error that ``classifier`` and ``full`` took off in the measured cases, usually and at most."""
 TIMED = 16
 
 
@@ -157,15 +158,14 @@ def measure_job(job: Job, listener: Listener) -> Measurements:
     extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
     train = job.splits.train
     rows = extract(train, job.stores["train"], listener)
-    depths = [*((place.name, place.depth) for place in extract.depths), (EMBEDDING, 1.0)]
-    return measure(rows, train.labels, job.splits.classes, depths, seed=job.settings.seed, listener=listener)
+    return measure(rows, train.labels, job.splits.classes, extract.depths, seed=job.settings.seed, listener=listener)
 
 
 def measure(
     rows: Rows,
     labels: Ints,
     classes: Sequence[str],
-    depths: Sequence[tuple[str, float]],
+    places: Sequence[Place],
     *,
     seed: int = 0,
     listener: Listener | None = None,
@@ -176,26 +176,16 @@ def measure(
         rows: Features ``(N, D)`` by place; ``embedding`` is among them.
         labels: ``(N,)``.
         classes: Names, ``K``.
-        depths: Name and depth of each place, the embedding last.
+        places: The places in ``rows``, from shallow to deep, without the embedding.
         seed: Of folds and draws.
         listener: Hears how it goes.
     """
     embedding = rows[EMBEDDING]
     count, counts = len(labels), np.bincount(labels, minlength=len(classes))
     fitted = fit_on_features(embedding, labels, len(classes), seed=seed, listener=listener)
-    chosen = np.sort(np.random.default_rng(seed).permutation(count)[:MOST_PROBED])
-    probes = []
-    for name, depth in depths if fitted.top1 is not None else ():
-        probes.append(probe_at(name, depth, rows[name][chosen], labels[chosen], len(classes), seed))
+    chosen = sampled(count, seed)
+    probes = probe_by_depth(rows, places, labels, len(classes), seed) if fitted.top1 is not None else []
     chance = majority_share(labels)
-    per_class = {}
-    if fitted.validation is not None:
-        right = fitted.validation.predicted == labels
-        asked = fitted.validation.predicted >= 0
-        for index, name in enumerate(classes):
-            here = asked & (labels == index)
-            if here.any():
-                per_class[name] = float(right[here].mean())
     return Measurements(
         images=count,
         classes=len(classes),
@@ -207,9 +197,15 @@ def measure(
         logme=logme(embedding[chosen], labels[chosen]),
         h_score=h_score(embedding[chosen], labels[chosen]),
         probe_by_depth=tuple(probes),
-        per_class=per_class,
+        per_class={} if fitted.validation is None else _by_class(fitted.validation.predicted, labels, classes),
         seconds=fitted.seconds,
     )
+
+
+def _by_class(predicted: Ints, labels: Ints, classes: Sequence[str]) -> dict[str, float]:
+    """Share of right answers ``(repeats, N)`` by class, where a picture of it was held out."""
+    asked = {name: (predicted >= 0) & (labels == index) for index, name in enumerate(classes)}
+    return {name: float((predicted == labels)[here].mean()) for name, here in asked.items() if here.any()}
 
 
 def advice_from(measured: Measurements) -> Advice:
@@ -233,12 +229,11 @@ def expected_top1(measured: Measurements, strategy: str) -> Interval:
     probe = measured.probe
     if strategy == "head":
         return probe
-    _, usual, most = ERROR_CUT
     low = measured.chance if strategy == "scratch" else probe.low
-    return Interval(probe.value + usual * (1 - probe.value), low, probe.high + most * (1 - probe.high))
+    return Interval(probe.value + USUAL_CUT * (1 - probe.value), low, probe.high + MOST_CUT * (1 - probe.high))
 
 
-def seconds_by_strategy(job: Job, measured: Measurements, listener: Listener) -> dict[str, float]:
+def seconds_by_strategy(job: Job, measured: Measurements) -> dict[str, float]:
     """Rough time of each strategy on this machine, from a timed batch: a step costs three times a forward pass."""
     student = ready_student(job).eval()
     pixels = torch.zeros(TIMED, 3, *job.preprocessing.input_size, device=job.device)

@@ -133,7 +133,9 @@ class Extractor:
         try:
             for start in range(0, len(indices), BATCH):
                 batch = indices[start : start + BATCH]
-                inputs = self._network.normalise(self._inputs(batch, store, varied).to(self._device))
+                inputs = self._network.normalise(
+                    view_pixels(store, batch, self._preprocessing, varied).to(self._device)
+                )
                 for name, values in zip(columns, self._values(inputs, len(columns) > 1), strict=True):
                     found[name].append(values.float().cpu().numpy())
                 listener.advance(done + start + len(batch), "")
@@ -149,18 +151,22 @@ class Extractor:
         *shallow, embedding = self._taps(inputs)
         return [embedding, *(pooled(value) for value in shallow)]
 
-    def _inputs(self, batch: Sequence[int], store: PixelStore, varied: Varied | None) -> torch.Tensor:
-        if varied is None:
-            return to_floats(eval_pixels(store, batch, self._preprocessing).numpy())
-        return augment_batch(
-            [store[i] for i in batch],
-            np.array(batch, dtype=np.int64),
-            self._preprocessing,
-            augment=varied.augment,
-            mirrors=varied.mirrors,
-            seed=varied.seed,
-            epoch=varied.number,
-        )
+
+def view_pixels(
+    store: PixelStore, indices: Sequence[int], preprocessing: Preprocessing, varied: Varied | None
+) -> torch.Tensor:
+    """Some pictures of a store, plain or varied: float32 ``(N, 3, H, W)``, 0..1."""
+    if varied is None:
+        return to_floats(eval_pixels(store, indices, preprocessing).numpy())
+    return augment_batch(
+        [store[i] for i in indices],
+        np.array(indices, dtype=np.int64),
+        preprocessing,
+        augment=varied.augment,
+        mirrors=varied.mirrors,
+        seed=varied.seed,
+        epoch=varied.number,
+    )
 
 
 class _Known:

@@ -9,7 +9,6 @@ Ruder, ACL 2018), and BatchNorm keeps its statistics where there are too few pic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,73 +18,41 @@ from torch import nn
 
 from edgexfer import nets
 from edgexfer.runs import Run
-from edgexfer.training import Job, Listener, hard_label_step, train
+from edgexfer.training import Extras, Job, Listener, hard_label_step, train
 from edgexfer.training.optim import LayerPlan, batchnorms
 from edgexfer.transfer.batchnorm import reestimate
 from edgexfer.transfer.head import fit_students_head, head_scores, ready_student
 from edgexfer.transfer.logistic import balanced_weights
+from edgexfer.transfer.strategy import Strategy
 
-BATCHNORM_POLICIES = ("frozen", "adapt", "train")
 GROUPS = 4
-LAYER_DECAY = 0.8
 FEW_FOR_BATCHNORM = 2_000
 """Training pictures below which BatchNorm keeps its pretrained statistics."""
 
 
-@dataclass(frozen=True)
-class Careful:
-    """How pretrained layers are treated while all of them learn.
-
-    Attributes:
-        bn: ``frozen`` (statistics, scale and shift stay), ``adapt`` (statistics of the new pictures, then as frozen),
-            ``train``; by the number of pictures if ``None``.
-        layer_decay: Learning rate of each group of layers beside the one above it; 1 treats all alike.
-        gradual: Whether groups join one epoch after another, from the last to the first.
-        warm_head: Whether the head is fitted on frozen features first.
-    """
-
-    bn: str | None = None
-    layer_decay: float = LAYER_DECAY
-    gradual: bool = True
-    warm_head: bool = True
-
-
-def finetune(
-    job: Job,
-    out: Path,
-    listener: Listener,
-    *,
-    record: Mapping[str, Any],
-    careful: Careful | None = None,
-    balance: bool = False,
-    reestimate_bn: bool = False,
-    extra_scores: Mapping[str, Any] | None = None,
-) -> Run:
-    """Trains the network of ``job`` on hard labels and leaves a run in ``out``.
+def finetune(job: Job, strategy: Strategy, out: Path, listener: Listener, *, record: Mapping[str, Any]) -> Run:
+    """Trains every layer of the job's network on hard labels and leaves a run in ``out``.
 
     Args:
         job: What to train on.
+        strategy: ``full``, which treats pretrained layers with care, or ``scratch``, which trains all alike.
         out: The run folder.
         listener: Hears how it goes.
         record: What the run's recipe says beside the settings.
-        careful: How pretrained layers are treated; ``None`` trains all of them alike, as from random weights.
-        balance: Whether every class counts the same, however many pictures it has.
-        reestimate_bn: Whether BatchNorm is re-estimated at the end where validation gains.
-        extra_scores: Further entries of the run's scores.
     """
-    finish = finish_with(job, reestimate_bn, listener)
-    step = hard_label_step(job.settings.label_smoothing, class_weights(job, balance))
-    if careful is None:
-        return train(job, step, out, listener, record=record, extra_scores=extra_scores, finish=finish)
-    student, scores = ready_student(job), dict(extra_scores or {})
-    policy = scores["bn_policy"] = settle_batchnorm(job, student, careful.bn, listener)
-    if careful.warm_head:
-        scores |= head_scores(fit_students_head(job, student, listener, balance=balance))
-    plan = layer_plan(student, careful, policy, job.settings.epochs)
+    step = hard_label_step(job.settings.label_smoothing, class_weights(job, strategy.balance))
+    identity = {"strategy": strategy.to_dict()}
+    finish = finish_with(job, strategy, listener)
+    if strategy.name == "scratch":
+        return train(job, step, out, listener, record=record, extras=Extras(identity=identity), finish=finish)
+    student = ready_student(job)
+    policy = settle_batchnorm(job, student, strategy.bn, listener)
+    scores = {"bn_policy": policy, **head_scores(fit_students_head(job, student, listener, balance=strategy.balance))}
+    plan = layer_plan(student, strategy, policy, job.settings.epochs)
+    extras = Extras(layers=plan, count_start=True, identity=identity)
     return train(
-        job, step, out, listener, record=record, extra_scores=scores, student=student, layers=plan,
-        count_start=careful.warm_head, finish=finish,
-    )  # fmt: skip
+        job, step, out, listener, record=record, extra_scores=scores, student=student, extras=extras, finish=finish
+    )
 
 
 _POLICY_WORDS = {
@@ -105,17 +72,16 @@ def class_weights(job: Job, balance: bool) -> torch.Tensor | None:
     return torch.from_numpy(weights).to(job.device)
 
 
-def layer_plan(student: nets.Normalized, careful: Careful, policy: str, epochs: int) -> LayerPlan:
+def layer_plan(student: nets.Normalized, strategy: Strategy, policy: str, epochs: int) -> LayerPlan:
     """Rates and starting epochs of the student's parameters, by groups of layers in the order of the network."""
     scales: dict[str, float] = {}
     thaws: dict[str, int | None] = {}
     groups = layer_groups(student)
-    last = len(groups) - 1
-    wait = 1 if careful.gradual and epochs >= 2 * len(groups) else 0
-    for position, group in enumerate(groups):
+    wait = 1 if strategy.gradual and epochs >= 2 * len(groups) else 0
+    for below_the_head, group in enumerate(reversed(groups)):
         for name in group:
-            scales[name] = careful.layer_decay ** (last - position)
-            thaws[name] = max(0, last - 1 - position) * wait
+            scales[name] = strategy.layer_decay**below_the_head
+            thaws[name] = max(0, below_the_head - 1) * wait
     if policy != "train":
         thaws |= batchnorm_frozen(student)
     return LayerPlan(scales, thaws)
@@ -155,10 +121,10 @@ def layer_groups(student: nets.Normalized) -> list[list[str]]:
 
 
 def finish_with(
-    job: Job, reestimate_bn: bool, listener: Listener
+    job: Job, strategy: Strategy, listener: Listener
 ) -> Callable[[nets.Normalized], Mapping[str, Any]] | None:
     """The last work on a trained student: re-estimating its BatchNorm, where that was asked for."""
-    return (lambda student: reestimated_if_better(job, student, listener)) if reestimate_bn else None
+    return (lambda student: reestimated_if_better(job, student, listener)) if strategy.reestimate_bn else None
 
 
 def reestimated_if_better(job: Job, student: nn.Module, listener: Listener) -> dict[str, Any]:

@@ -15,17 +15,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from edgexfer import nets
 from edgexfer.errors import TrainingError
 from edgexfer.runs import METRICS_FILE, Run, write_lines
-from edgexfer.training import FitResult, Job, Listener, Predictions
+from edgexfer.training import FitResult, Job, Listener, Predictions, Silent
 from edgexfer.training.checkpoint import copy_state
 from edgexfer.training.leave import leave_run
+from edgexfer.transfer.blocks import EMBEDDING
 from edgexfer.transfer.features import Extractor, Varied, stacked
-from edgexfer.transfer.logistic import CrossValidation, LinearHead, balanced_weights, cross_validate, fit_head
+from edgexfer.transfer.logistic import (
+    L2_GRID,
+    CrossValidation,
+    LinearHead,
+    balanced_weights,
+    cross_validate,
+    fit_head,
+)
 from edgexfer.transfer.measures import Interval, wilson
+from edgexfer.transfer.strategy import Strategy
 
 FULL_PATH_TOLERANCE = 1e-3
 """Largest difference allowed between the head on cached features and the whole network, of the largest logit."""
@@ -41,12 +49,14 @@ class FittedHead:
         head: The linear layer.
         validation: How its strength was chosen; ``None`` where nothing could be held out.
         top1: Accuracy on held-out folds with its 95% interval; ``None`` likewise.
+        train_loss: Mean cross-entropy in nats on the pictures it was fitted on, as they are.
         seconds: Time spent on cross-validation and the fit.
     """
 
     head: LinearHead
     validation: CrossValidation | None
     top1: Interval | None
+    train_loss: float
     seconds: float
 
 
@@ -77,19 +87,20 @@ def fit_on_features(
     weights = balanced_weights(repeated) if balance else None
     validation, top1, l2 = None, None, 1.0
     if np.bincount(labels).max() > 1:
-        if listener is not None:
-            listener.begin("cross-validation", 1)
+        listener = listener or Silent()
+        listener.begin("cross-validation", len(L2_GRID))
         try:
             validation = cross_validate(
                 features, repeated, classes, groups=groups, held_out=np.arange(views * count) < count,
                 weights=weights, repeats=repeats_for(count), seed=seed,
+                progress=lambda done, _: listener.advance(done, "strengths"),
             )  # fmt: skip
         finally:
-            if listener is not None:
-                listener.end()
+            listener.end()
         l2, top1 = validation.l2, held_out_top1(validation, repeated)
     head = fit_head(features, repeated, classes, l2, weights)
-    return FittedHead(head, validation, top1, time.perf_counter() - started)
+    loss = Predictions(head.logits(features[:count]), labels).loss
+    return FittedHead(head, validation, top1, loss, time.perf_counter() - started)
 
 
 def repeats_for(count: int) -> int:
@@ -153,17 +164,15 @@ def fit_students_head(
     return fitted
 
 
-def train_head(
-    job: Job,
-    out: Path,
-    listener: Listener,
-    *,
-    record: Mapping[str, Any],
-    views: int = 1,
-    balance: bool = False,
-    extra_scores: Mapping[str, Any] | None = None,
-) -> Run:
+def train_head(job: Job, strategy: Strategy, out: Path, listener: Listener, *, record: Mapping[str, Any]) -> Run:
     """Fits a new head on the frozen body and leaves a run in ``out``.
+
+    Args:
+        job: What to train on.
+        strategy: How many views of each picture are used, and whether classes are balanced.
+        out: The run folder.
+        listener: Hears how it goes.
+        record: What the run's recipe says beside the settings.
 
     Raises:
         TrainingError: The head on cached features and the whole network disagree.
@@ -171,11 +180,25 @@ def train_head(
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     student = ready_student(job)
-    fitted = fit_students_head(job, student, listener, views=views, balance=balance)
-    difference = _check_full_path(job, student, fitted.head, listener)
-    result = _result(job, student, time.perf_counter() - started)
-    write_lines(out / METRICS_FILE, result.metrics)
-    scores = {**head_scores(fitted), "full_path_difference": difference, **(extra_scores or {})}
+    views = strategy.views or 1
+    fitted = fit_students_head(job, student, listener, views=views, balance=strategy.balance)
+    scored = job.predictions(student, "val")
+    difference = _full_path_difference(job, student, fitted.head, scored, listener)
+    seconds = time.perf_counter() - started
+    metrics = {
+        "epoch": 1,
+        "train_loss": fitted.train_loss,
+        "val_top1": scored.top1,
+        "val_loss": scored.loss,
+        "lr": 0.0,
+        "seconds": seconds,
+        "images_per_s": len(job.splits.train) / seconds,
+        "waiting_share": 0.0,
+    }
+    write_lines(out / METRICS_FILE, [metrics])
+    state = copy_state(student.state_dict())
+    result = FitResult(state, state, 1, [metrics], seconds)
+    scores = {**head_scores(fitted), "full_path_difference": difference}
     return leave_run(job, student, result, out, listener, record=record, extra_scores=scores)
 
 
@@ -187,27 +210,16 @@ def head_scores(fitted: FittedHead) -> dict[str, Any]:
     return scores
 
 
-def _result(job: Job, student: nn.Module, seconds: float) -> FitResult:
-    scored = {split: job.predictions(student, split) for split in ("train", "val")}
-    metrics = {
-        "epoch": 1,
-        "train_loss": scored["train"].loss,
-        "val_top1": scored["val"].top1,
-        "val_loss": scored["val"].loss,
-        "lr": 0.0,
-        "seconds": seconds,
-        "images_per_s": len(job.splits.train) / seconds,
-        "waiting_share": 0.0,
-    }
-    state = copy_state(student.state_dict())
-    return FitResult(state, state, 1, [metrics], seconds)
+def _full_path_difference(
+    job: Job, student: nets.Normalized, head: LinearHead, found: Predictions, listener: Listener
+) -> float:
+    """Largest difference between the head on cached features and the whole network, of the largest logit.
 
-
-def _check_full_path(job: Job, student: nets.Normalized, head: LinearHead, listener: Listener) -> float:
-    """Largest difference between the head on cached features and the whole network, of the largest logit."""
+    Raises:
+        TrainingError: It is more than rounding.
+    """
     extract = Extractor(student, job.preprocessing, job.device)
-    expected = head.logits(extract(job.splits.val, job.stores["val"], listener)["embedding"])
-    found: Predictions = job.predictions(student, "val")
+    expected = head.logits(extract(job.splits.val, job.stores["val"], listener)[EMBEDDING])
     difference = float(np.abs(found.logits - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     if difference > FULL_PATH_TOLERANCE:
         raise TrainingError(

@@ -6,7 +6,6 @@ ImageNet); one that it scatters over many is new to it (the giraffe).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,10 @@ import numpy as np
 import torch
 
 from edgexfer import nets
-from edgexfer.data import eval_pixels
-from edgexfer.data.augment import to_floats
-from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.runs import is_run, read_run
 from edgexfer.torchvision_import import import_torchvision
 from edgexfer.training import Job
+from edgexfer.transfer.features import view_pixels
 
 IMAGENET_CLASSES = 1_000
 MOST_PICTURES = 32
@@ -39,35 +36,26 @@ class Nearest:
     source: tuple[tuple[str, float], ...]
 
 
-def source_names(job: Job) -> tuple[str, ...] | None:
-    """Names of the classes that the job's weights know; ``None`` where they cannot be told."""
-    path = Path(job.weights)
-    folder = path if path.is_dir() else path.parent
-    if is_run(folder) and job.weights not in ("none", "imagenet"):
-        return read_run(folder).classes
-    if job.weights == "none":
-        return None
-    if job.weights == "imagenet" or _classes_in(job) == IMAGENET_CLASSES:
-        return tuple(import_torchvision().models._meta._IMAGENET_CATEGORIES)
-    return None
-
-
 @torch.no_grad()
-def nearest_source_classes(job: Job, names: Sequence[str]) -> list[Nearest]:
+def nearest_source_classes(job: Job) -> list[Nearest]:
     """For each new class the source classes that the network, with its own head, gives its pictures.
 
-    Args:
-        job: The network, its weights and the pictures.
-        names: Names of the source classes, in the order of the weights' own head.
+    Returns:
+        One entry a class that has training pictures; none at all where the weights' own classes have no known names.
     """
-    network = _with_its_own_head(job).eval()
-    train, store = job.splits.train, job.stores["train"]
+    if job.weights == "none":
+        return []
+    net = nets.with_its_classes(job.model, job.weights, job.preprocessing.input_size)
+    names = _source_names(job.weights, net.num_classes)
+    if names is None:
+        return []
+    network = nets.Normalized(net, job.preprocessing).to(job.device).eval()
     found = []
     for label, name in enumerate(job.splits.classes):
-        members = np.flatnonzero(train.labels == label)[:MOST_PICTURES]
+        members = np.flatnonzero(job.splits.train.labels == label)[:MOST_PICTURES]
         if not len(members):
             continue
-        pixels = to_floats(eval_pixels(store, members.tolist(), job.preprocessing).numpy()).to(job.device)
+        pixels = view_pixels(job.stores["train"], members.tolist(), job.preprocessing, None).to(job.device)
         shares = network(pixels).float().softmax(1).mean(0)
         top = shares.topk(min(SHOWN, len(names)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
@@ -75,20 +63,12 @@ def nearest_source_classes(job: Job, names: Sequence[str]) -> list[Nearest]:
     return found
 
 
-def _with_its_own_head(job: Job) -> nets.Normalized:
-    file = _file_of(job)
-    net = nets.build(job.model, 2, job.preprocessing.input_size)
-    load_with_its_classes(net, file)
-    return nets.Normalized(net, job.preprocessing).to(job.device)
-
-
-def _classes_in(job: Job) -> int:
-    return _with_its_own_head(job).net.num_classes
-
-
-def _file_of(job: Job) -> str | Path:
-    if job.weights == "imagenet" and not Path(job.weights).is_file():
-        from edgexfer.nets.published import imagenet_file
-
-        return imagenet_file(job.model)
-    return job.weights
+def _source_names(weights: str, count: int) -> tuple[str, ...] | None:
+    """Names of the ``count`` classes that the weights know; ``None`` where they cannot be told."""
+    path = Path(weights)
+    folder = path if path.is_dir() else path.parent
+    if path.exists() and is_run(folder):
+        return read_run(folder).classes
+    if count == IMAGENET_CLASSES:
+        return tuple(import_torchvision().models._meta._IMAGENET_CATEGORIES)
+    return None

@@ -15,7 +15,7 @@ from edgexfer.errors import EdgexferError, RecipeError
 from edgexfer.training import Listener, Recipe
 from edgexfer.transfer import STRATEGIES, Strategy, transfer
 from edgexfer.transfer.advise import Advice, advise, seconds_by_strategy
-from edgexfer.transfer.source_classes import Nearest, nearest_source_classes, source_names
+from edgexfer.transfer.source_classes import Nearest, nearest_source_classes
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, prepare_start
 
@@ -105,13 +105,12 @@ def advise_data(
 def _advise_one(splits: Splits, start: Start, recipe: Recipe, listener: Listener, verify: bool) -> AdvisedModel:
     job = prepare_start(splits, start, recipe, listener)
     advice = advise(job, listener)
-    names = source_names(job)
     return AdvisedModel(
         start.model,
         start.weights,
         advice,
-        seconds_by_strategy(job, advice.measured, listener),
-        tuple(nearest_source_classes(job, names)) if names else (),
+        seconds_by_strategy(job, advice.measured),
+        tuple(nearest_source_classes(job)),
         tuple(try_strategies(splits, start, recipe, listener)) if verify else (),
     )
 

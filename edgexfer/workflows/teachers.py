@@ -13,13 +13,12 @@ from edgexfer.distill import Teacher, from_onnx, from_run, from_weights
 from edgexfer.errors import TeacherError
 from edgexfer.export.graph import load_model
 from edgexfer.export.metadata import info_of
-from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
-from edgexfer.transfer import finetune
+from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.train import Start, pair_weights, prepare_start
+from edgexfer.workflows.train import Start, pair_weights, transfer_splits
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def _teacher(
     if start.model not in nets.names() and ":" not in start.model:
         nets.preprocessing_for(start.model)  # raises, naming the networks there are
     weights = Path(start.weights)
-    if weights.is_file() and _classes_in(start) == len(splits.classes):
+    if weights.is_file() and nets.with_its_classes(start.model, weights).num_classes == len(splits.classes):
         listener.say(f"teacher {start.model}: {weights.name} fits the {len(splits.classes)} classes, used as it is")
         size = recipe.image_size
         return from_weights(
@@ -98,16 +97,8 @@ def _teacher(
         )
     if not is_run(folder):
         listener.say(f"teacher {start.model}: a network's name, so it is fine-tuned on this data first")
-        job = prepare_start(splits, start, recipe, listener)
-        finetune(job, folder, listener, record=data.record("finetune", []))
+        transfer_splits(splits, start, recipe, Strategy(AUTO), folder, listener, data.record("finetune", []))
     return from_run(folder, splits.classes)
-
-
-def _classes_in(start: Start) -> int:
-    """How many classes the weight file of ``start`` was made for."""
-    net = nets.build(start.model, 2, nets.preprocessing_for(start.model).input_size)
-    load_with_its_classes(net, start.weights)
-    return net.num_classes
 
 
 def _onnx_teacher(path: Path, start: Start, splits: Splits, names_file: Path | None, listener: Listener) -> Teacher:

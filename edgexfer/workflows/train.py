@@ -115,7 +115,8 @@ def transfer_splits(
         record = {**record, "advice": advice.to_dict()}
         strategy = strategy.settled(advice.strategy)
         if strategy.name != "scratch":
-            return transfer(job, strategy, out, listener, record=record)
+            probes = advice.measured.probe_by_depth
+            return transfer(job, strategy, out, listener, record=record, probes=probes)
     if strategy.name == "scratch":
         start = replace(start, weights="none")
     elif start.weights == "none":

@@ -11,7 +11,7 @@ from tests.report.conftest import make_run
 
 ADVICE: dict[str, Any] = {
     "strategy": "full", "runner_up": "head", "images": 700, "images_per_class": 70.0, "alike": 0.53, "chance": 0.1,
-    "probe_top1": 0.58, "knn_top1": 0.474, "logme": -0.078, "h_score": 4.59,
+    "many_from": 150, "alike_from": 0.5, "probe_top1": 0.58, "knn_top1": 0.474, "logme": -0.078, "h_score": 4.59,
 }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from edgexfer.errors import TrainingError
 from edgexfer.runs import read_lines
 from edgexfer.training.average import WeightAverage
 from edgexfer.training.compute import CANDIDATES, Compute, find_device
-from edgexfer.training.fit import Batch, FitResult, fit
+from edgexfer.training.fit import FitResult, fit
+from edgexfer.training.learner import Batch, Extras
 from edgexfer.training.listener import Silent
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
@@ -129,6 +130,31 @@ def test_other_settings_cannot_resume(tmp_path: Path, monkeypatch: pytest.Monkey
         run_fit(tmp_path, student(), settings=settings(9))
 
 
+def test_another_strategy_cannot_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
+    run_fit(tmp_path, student(), extras=Extras(identity={"strategy": {"name": "full"}}))
+    with pytest.raises(
+        TrainingError, match=r"strategy was \{'name': 'full'\}, now \{'name': 'head'\}; repeat the first"
+    ):
+        run_fit(tmp_path, student(), extras=Extras(identity={"strategy": {"name": "head"}}))
+
+
+def test_first_weights_that_are_never_beaten_are_kept(tmp_path: Path) -> None:
+    scores = iter([0.9, 0.5, 0.4, 0.6, 0.5, 0.5, 0.5])
+
+    def worse(net: nn.Module) -> Predictions:
+        right = next(scores)
+        return Predictions(
+            np.tile(np.array([[1.0, 0.0]], np.float32), (10, 1)), (np.arange(10) >= 10 * right).astype(int)
+        )
+
+    net = student()
+    first = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    result = run_fit(tmp_path, net, validate=worse, extras=Extras(count_start=True))
+    assert result.best_epoch == 0 and same(result.best, first) and not same(result.last, first)
+    assert [line["epoch"] for line in result.metrics] == [0, 1, 2, 3, 4, 5, 6]
+
+
 def test_a_damaged_checkpoint_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FIT_MODULE, "CHECKPOINT_SECONDS", 0.0)
     run_fit(tmp_path, student())
@@ -208,7 +234,9 @@ def test_a_companion_trains_along_and_resumes(
         def joint(net: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
             return {"loss": functional.cross_entropy(extra(net(batch["inputs"])).float(), batch["labels"])}
 
-        return run_fit(folder, student(), step=joint, companion=extra, listener=listener, compute=compute)
+        return run_fit(
+            folder, student(), step=joint, listener=listener, extras=Extras(companion=extra, compute=compute)
+        )
 
     class Killed(Silent):
         def epoch(self, metrics: object) -> None:

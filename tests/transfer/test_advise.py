@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgexfer.transfer.advise import Measurements, advice_from, measure
-from edgexfer.transfer.classifier import Probe
+from edgexfer.transfer.blocks import Place
 from edgexfer.transfer.measures import wilson
+from edgexfer.transfer.probe import Probe
 
 
 def measured(images: int, classes: int, top1: float, inner: float | None = None) -> Measurements:
@@ -86,18 +87,18 @@ def test_measuring_features(tmp_path: Path) -> None:
     labels = np.array([0] * 40 + [1] * 20)
     good = rng.normal(0, 1, (60, 8)).astype(np.float32) + 4 * labels[:, None]
     noise = rng.normal(0, 1, (60, 5)).astype(np.float32)
-    found = measure({"embedding": good, "early": noise}, labels, ("a", "b"), [("early", 0.1), ("embedding", 1.0)])
+    found = measure({"embedding": good, "early": noise}, labels, ("a", "b"), [Place("early", "n", 0.1)])
     assert found.chance == pytest.approx(2 / 3) and found.rarest == 20 and found.images_per_class == 30
     assert found.probe.value > 0.97 and found.knn.value > 0.9
     assert [probe.place for probe in found.probe_by_depth] == ["early", "embedding"]
     assert found.shallower_gain < -0.2
     assert set(found.per_class) == {"a", "b"} and min(found.per_class.values()) > 0.9
-    worse = measure({"embedding": noise}, labels, ("a", "b"), [("embedding", 1.0)])
+    worse = measure({"embedding": noise}, labels, ("a", "b"), [])
     assert worse.logme < found.logme and worse.h_score < found.h_score
 
 
 def test_one_picture_a_class_still_gets_an_answer() -> None:
     features = np.eye(3, 6, dtype=np.float32)
-    found = measure({"embedding": features}, np.arange(3), ("a", "b", "c"), [("embedding", 1.0)])
+    found = measure({"embedding": features}, np.arange(3), ("a", "b", "c"), [])
     assert (found.probe.low, found.probe.high) == (0.0, 1.0)
     assert advice_from(found).corner[0] == "few"
