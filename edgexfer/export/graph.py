@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export.metadata import KEY, ArtifactInfo, info_of
-from edgexfer.fold.onnxfile.source import check_sound
+from edgexfer.fold.onnxfile.source import check_sound, parse
 from edgexfer.version import __version__
 
 OPSET = 18
@@ -32,19 +32,7 @@ def load_model(path: Path) -> onnx.ModelProto:
         FormatError: It is missing, empty, not ONNX, truncated, or keeps tensors outside itself.
     """
     where = str(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot read the model {where!r}: {error.strerror}") from error
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(content)
-    except DecodeError as error:
-        raise FormatError(f"{where!r} is not an ONNX file, or a damaged one ({len(content)} bytes)") from error
-    if not model.HasField("graph") or not model.graph.node or not model.opset_import:
-        raise FormatError(
-            f"{where!r} is not an ONNX file, or a truncated one: it holds no graph ({len(content)} bytes)"
-        )
+    model = parse(path)
     outside = [t.name for t in tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise FormatError(

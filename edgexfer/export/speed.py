@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,18 +40,7 @@ class Race:
 
 def race(first: bytes, second: bytes, picture: np.ndarray, preprocessing: Preprocessing, kind: str) -> Race:
     """Times two models on one picture, uint8 ``(1, H, W, 3)``, alternating, for ``ROUNDS`` rounds or ``SECONDS``."""
-    sessions = [open_session(first), open_session(second)]
-    x = feed(picture, preprocessing, kind)
-    times: tuple[list[float], list[float]] = ([], [])
-    begun = time.perf_counter()
-    for number in range(WARM_UP + ROUNDS):
-        if number >= WARM_UP + LEAST_ROUNDS and time.perf_counter() - begun > SECONDS:
-            break
-        for session, kept in zip(sessions, times, strict=True):
-            start = time.perf_counter()
-            session.run(None, {session.get_inputs()[0].name: x})
-            if number >= WARM_UP:
-                kept.append(time.perf_counter() - start)
+    times = _turns([first, second], feed(picture, preprocessing, kind), time.perf_counter, SECONDS)
     return Race(tuple(times[0]), tuple(times[1]))
 
 
@@ -60,16 +49,21 @@ def cpu_seconds(contents: Sequence[bytes], picture: np.ndarray, preprocessing: P
 
     What this thread computed, not what it waited: other programs on the machine hardly move it.
     """
+    times = _turns(contents, feed(picture, preprocessing, kind), time.thread_time, SHORT_SECONDS)
+    return [float(np.median(kept)) for kept in times]
+
+
+def _turns(contents: Sequence[bytes], x: np.ndarray, clock: Callable[[], float], limit_s: float) -> list[list[float]]:
+    """Seconds of each inference by ``clock``, model by model; turn by turn, for ``ROUNDS`` rounds or ``limit_s``."""
     sessions = [open_session(content) for content in contents]
-    x = feed(picture, preprocessing, kind)
     times: list[list[float]] = [[] for _ in sessions]
     begun = time.perf_counter()
     for number in range(WARM_UP + ROUNDS):
-        if number >= WARM_UP + LEAST_ROUNDS and time.perf_counter() - begun > SHORT_SECONDS:
+        if number >= WARM_UP + LEAST_ROUNDS and time.perf_counter() - begun > limit_s:
             break
         for session, kept in zip(sessions, times, strict=True):
-            start = time.thread_time()
+            start = clock()
             session.run(None, {session.get_inputs()[0].name: x})
             if number >= WARM_UP:
-                kept.append(time.thread_time() - start)
-    return [float(np.median(kept)) for kept in times]
+                kept.append(clock() - start)
+    return times

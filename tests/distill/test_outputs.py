@@ -16,6 +16,7 @@ from edgexfer.distill.outputs import choose_views, open_outputs
 from edgexfer.runs import WEIGHTS_FILE
 from edgexfer.training import Job, Silent
 from edgexfer.training.compute import Compute
+from tests.heard import Heard
 
 HALF = Compute("bfloat16", channels_last=True)
 
@@ -24,17 +25,6 @@ HALF = Compute("bfloat16", channels_last=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"WARNING {text}")
 
 
 def with_views(job: Job, views: int, **settings: object) -> Job:

@@ -17,19 +17,9 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.teachers import pair_teachers
 from edgexfer.workflows.train import Start, Target
+from tests.heard import Heard
 
 RECIPE = Recipe(epochs=12, batch_size=8, lr=0.01, image_size=32)
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"WARNING {text}")
 
 
 def test_distilling_scores_the_teacher_and_keeps_the_baseline(

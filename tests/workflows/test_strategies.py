@@ -18,16 +18,9 @@ from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, Target, finetune_data
+from tests.heard import Heard
 
 RECIPE = Recipe(epochs=10, batch_size=8, lr=0.003, image_size=32, augment="light")
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="session")

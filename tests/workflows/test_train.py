@@ -12,16 +12,9 @@ from edgexfer.training import Recipe, Silent, prepare, top1
 from edgexfer.workflows.data import DataChoice, held_out, load_remembered, spread_sample
 from edgexfer.workflows.evaluate import evaluate
 from edgexfer.workflows.train import Start, Target, finetune_data
+from tests.heard import Heard
 
 RECIPE = Recipe(epochs=12, batch_size=8, lr=0.01, image_size=32)
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_a_run_holds_what_the_contract_says(teacher: Path, colours: Path) -> None:

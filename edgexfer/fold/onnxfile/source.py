@@ -30,7 +30,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             its folder.
     """
     where = str(path)
-    model = _parse(path, where)
+    model = parse(path)
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             _fetch(tensor, path, where)
@@ -102,7 +102,13 @@ def inside(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
             yield from graphs(inner)
 
 
-def _parse(path: Path, where: str) -> onnx.ModelProto:
+def parse(path: Path) -> onnx.ModelProto:
+    """Reads the bytes of an ONNX file, and of no other file, as a model that holds a graph.
+
+    Raises:
+        FormatError: It is missing, empty, too large, not ONNX, or truncated.
+    """
+    where = str(path)
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
