@@ -112,15 +112,17 @@ def distill(
         {"role": "teacher", "name": member.name, "source": member.source, "sha256": member.sha256}
         for member in teachers.members
     ]
+    chosen = {**objective.to_dict(), **teachers.to_dict()}
+    identity = {**chosen, "teachers": [member.sha256 for member in teachers.members]}
     return train(
         job,
         distill_step(outputs, objective, regressors),
         out,
         listener,
-        record={**record, **objective.to_dict(), **teachers.to_dict()},
+        record={**record, **chosen},
         parents=parents,
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
-        extras=Extras(companion=regressors, compute=compute),
+        extras=Extras(companion=regressors, compute=compute, identity=identity),
     )
 
 

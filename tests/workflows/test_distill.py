@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edgexfer.distill import Objective
-from edgexfer.errors import RecipeError, TeacherError
+from edgexfer.errors import RecipeError, TeacherError, TrainingError
 from edgexfer.runs import is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
@@ -155,15 +155,17 @@ def test_an_interrupted_training_keeps_its_views_when_the_disk_has_filled(
         def epoch(self, metrics: object) -> None:
             raise KeyboardInterrupt
 
-    def run(listener: Silent, *, resume: bool) -> None:
+    def run(listener: Silent, *, resume: bool, teaching: Teaching | None = None) -> None:
         target = Target(tmp_path / "out", resume=resume)
-        recipe = Recipe(epochs=3, batch_size=8, image_size=32)
+        recipe, taught = Recipe(epochs=3, batch_size=8, image_size=32), teaching or Teaching()
         distill_data(
-            DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], recipe, target, listener, Teaching()
+            DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], recipe, target, listener, taught
         )
 
     with pytest.raises(KeyboardInterrupt):
         run(Cut(), resume=False)
+    with pytest.raises(TrainingError, match=r"alpha was 0.9, now 0.3.*repeat the first command"):
+        run(Silent(), resume=True, teaching=Teaching(Objective(alpha=0.3)))
     monkeypatch.setattr(outputs, "_free_bytes", lambda: 0)
     run(Silent(), resume=True)
     assert read_run(tmp_path / "out").recipe["settings"]["views"] == 3

@@ -1,7 +1,8 @@
 """A graph in float64, computed node by node by onnx's reference implementation: no runtime, no kernels, no fusions.
 
-It shares nothing with folding but the operators' definitions. Two of them are ours where the reference is wrong: it
-takes BatchNormalization of opset 9 to 13 for training mode, and fails on transposed convolutions with groups.
+It shares nothing with folding but the operators' definitions. Three of them are ours where the reference is wrong: it
+takes BatchNormalization of opset 9 to 13 for training mode, fails on transposed convolutions with groups, and pads
+too much where MaxPool rounds its size up at a stride of 1.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Set
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_conv_transpose as reference_ops
+from onnx.reference.ops import op_max_pool as pooling
 
 from edgexfer.errors import FoldError
 from edgexfer.fold.onnxfile import source
@@ -58,6 +60,20 @@ class ConvTranspose(reference_ops.ConvTranspose):
         made = [run(a, w, None, group=1, **others)[0] for a, w in parts]
         whole: np.ndarray = np.concatenate(made, axis=1)
         return (whole if bias is None else whole + bias.reshape(1, -1, *[1] * (x.ndim - 2)),)
+
+
+class MaxPool(pooling.MaxPool):
+    """The reference's own general form, at every stride."""
+
+    op_domain = ""
+
+    def _run(  # type: ignore[override]  # noqa: D102
+        self, x: Any, auto_pad: Any = None, ceil_mode: Any = None, dilations: Any = None, kernel_shape: Any = None,
+        pads: Any = None, storage_order: Any = None, strides: Any = None,
+    ) -> Any:  # fmt: skip
+        form = (auto_pad, ceil_mode, dilations, kernel_shape, pads, storage_order, strides)
+        general, usual = cast(Any, self)._max_pool, cast(Any, super())._run
+        return general(x, *form) if ceil_mode else usual(x, *form)
 
 
 def to_float64(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -103,7 +119,7 @@ class Evaluator:
         self.nested = any(True for node in model.graph.node for _ in source.inside(node))
         self.last = {name: i for i, node in enumerate(model.graph.node) for name in reads(node)}
         try:
-            self.reference = ReferenceEvaluator(model, new_ops=[BatchNormalization, ConvTranspose])
+            self.reference = ReferenceEvaluator(model, new_ops=[BatchNormalization, ConvTranspose, MaxPool])
         except Exception as error:  # operators of unknown domains and damaged attributes: its errors are of all kinds
             raise FoldError(f"it cannot be computed without a runtime: {_short(error)}") from error
 
