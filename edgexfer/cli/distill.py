@@ -103,6 +103,11 @@ def objective_of(options: dict[str, Any]) -> Any:
 )
 @click.option("--student-weights", default="none", show_default=True, help="imagenet, none or a weight file.")
 @click.option(
+    "--activation",
+    type=click.Choice(["relu"]),
+    help="Put it in place of each LeakyReLU, Hardswish and SiLU of the students, so that int8 has no float islands.",
+)
+@click.option(
     "--unlabelled",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder of further pictures of the same kind, without labels.",
@@ -137,6 +142,7 @@ def command(
     teacher_epochs: int | None,
     students: tuple[str, ...],
     student_weights: str,
+    activation: str | None,
     unlabelled: Path | None,
     ensemble: str,
     views: int | None,
@@ -149,6 +155,7 @@ def command(
     **options: Any,
 ) -> None:
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
+    from edgexfer import nets
     from edgexfer.training import Recipe
     from edgexfer.workflows.distill import Teaching, distill_data
     from edgexfer.workflows.teachers import Told, pair_teachers
@@ -170,7 +177,7 @@ def command(
     with Talk(out / "log.txt") as talk:
         results = distill_data(
             choice,
-            [Start(student, student_weights) for student in students],
+            [Start(nets.with_activation(student, activation), student_weights) for student in students],
             pair_teachers(teachers, teacher_weights, Told(teacher_mean, teacher_std)),
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),

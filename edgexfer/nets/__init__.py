@@ -4,6 +4,7 @@ A created network takes normalised pixels (N, 3, H, W): ``net(x)`` gives logits 
 (N, D) before the head, ``net.classify(e)`` logits from those.
 """
 
+from edgexfer.nets.activations import ACTIVATIONS, with_activation
 from edgexfer.nets.catalogue import (
     about_parameters,
     build,
@@ -25,6 +26,7 @@ from edgexfer.nets.split import SplitNetwork
 from edgexfer.nets.weights import load_weights, read_state_dict
 
 __all__ = [
+    "ACTIVATIONS",
     "Network",
     "Normalized",
     "SplitNetwork",
@@ -46,5 +48,6 @@ __all__ = [
     "reset_head",
     "save_darknet",
     "source_sha256",
+    "with_activation",
     "with_its_classes",
 ]

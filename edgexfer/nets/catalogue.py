@@ -9,6 +9,7 @@ from typing import Any
 
 from edgexfer.errors import NetworkError
 from edgexfer.nets import own, published, torchvision_nets
+from edgexfer.nets.activations import replace_activations, split_name
 from edgexfer.nets.cifar_resnet import DEPTHS, CifarResNet
 from edgexfer.nets.mlperf_resnet8 import MlperfResNet8
 from edgexfer.nets.mobilenet_v1 import WIDTHS, MobileNetV1
@@ -66,10 +67,23 @@ def describe() -> list[dict[str, Any]]:
 def build(name: str, num_classes: int, input_size: tuple[int, int]) -> Network:
     """Builds a network without weights, under torch's generator as it stands.
 
+    Args:
+        name: A registered name or ``path/to/net.py:build``, also with another activation: ``NAME+relu``.
+        num_classes: Number of logits ``K``.
+        input_size: ``(H, W)`` that it will be given.
+
     Raises:
         UnknownNameError: No network goes by that name.
-        NetworkError: The user's own network cannot be built or cut.
+        NetworkError: The user's own network cannot be built or cut, or there is no such activation to put in.
     """
+    base, activation = split_name(name)
+    net = _build_plain(base, num_classes, input_size)
+    if activation is not None:
+        replace_activations(net, activation, base)
+    return net
+
+
+def _build_plain(name: str, num_classes: int, input_size: tuple[int, int]) -> Network:
     if own.is_own(name):
         return own.build(name, num_classes, input_size)
     builders: Registry[Callable[[int], Network]] = Registry("network")
@@ -95,7 +109,7 @@ def create(
     place of the file's.
 
     Args:
-        name: A registered name, or ``path/to/net.py:build``.
+        name: As for ``build``.
         num_classes: Number of logits ``K``.
         weights: ``"none"``, ``"imagenet"`` (torchvision's default weights for that name, downloaded once), a weight
             file, or the folder of a run.
@@ -150,7 +164,7 @@ def preprocessing_for(
         NetworkError: The network cannot take that size.
         FormatError: ``mean`` or ``std`` is not usable.
     """
-    if own.is_own(name):
+    if _is_own(name):
         size = _OWN_SIZE if image_size is None else image_size
         check_input_size(name, (size, size))
         return square(size, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
@@ -170,7 +184,7 @@ def min_input_size(name: str) -> int:
     Raises:
         UnknownNameError: No network goes by that name.
     """
-    return 1 if own.is_own(name) else _registered(name).minimum
+    return 1 if _is_own(name) else _registered(name).minimum
 
 
 def nearest_input_size(name: str, image_size: int) -> int:
@@ -179,7 +193,7 @@ def nearest_input_size(name: str, image_size: int) -> int:
     Raises:
         UnknownNameError: No network goes by that name.
     """
-    if own.is_own(name):
+    if _is_own(name):
         return image_size
     known = _registered(name)
     steps = max(-(-known.minimum // known.multiple), (image_size + (known.multiple - 1) // 2) // known.multiple)
@@ -195,7 +209,7 @@ def check_input_size(name: str, input_size: tuple[int, int]) -> None:
             network needs it; the message names what is allowed.
     """
     height, width = input_size
-    known = Facts.unbounded() if own.is_own(name) else _registered(name)
+    known = Facts.unbounded() if _is_own(name) else _registered(name)
     found = f"{name} cannot take {height} x {width} pixels: "
     if min(height, width) < known.minimum:
         raise NetworkError(f"{found}its smallest input is {known.minimum} x {known.minimum}; pass a larger image size")
@@ -216,17 +230,23 @@ def about_parameters(name: str) -> int:
         UnknownNameError: No network goes by that name.
         NetworkError: The user's own network cannot be built.
     """
-    return count_parameters(create(name, 2)) if own.is_own(name) else _registered(name).parameters
+    return count_parameters(create(name, 2)) if _is_own(name) else _registered(name).parameters
 
 
 def source_sha256(name: str) -> str | None:
     """SHA-256 of the user's own network file; ``None`` for a registered name."""
-    return own.source_sha256(name) if own.is_own(name) else None
+    base = split_name(name)[0]
+    return own.source_sha256(base) if own.is_own(base) else None
+
+
+def _is_own(name: str) -> bool:
+    return own.is_own(split_name(name)[0])
 
 
 def _registered(name: str) -> Facts:
-    own.refuse_missing_builder(name)
-    return facts(name)
+    base = split_name(name)[0]
+    own.refuse_missing_builder(base)
+    return facts(base)
 
 
 def _weight_file(name: str, weights: str | Path) -> Path | None:
@@ -235,5 +255,5 @@ def _weight_file(name: str, weights: str | Path) -> Path | None:
         if weights == "none":
             return None
         if weights == "imagenet":
-            return published.imagenet_file(name)
+            return published.imagenet_file(split_name(name)[0])
     return Path(weights)

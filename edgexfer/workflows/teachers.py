@@ -86,8 +86,7 @@ def _teacher(
     path = Path(start.model)
     if path.is_dir():
         return from_run(path, splits.classes)
-    if start.model not in nets.names() and ":" not in start.model:
-        nets.preprocessing_for(start.model)  # raises, naming the networks there are
+    nets.preprocessing_for(start.model)  # raises where there is no such network, naming those that there are
     weights = Path(start.weights)
     if weights.is_file() and nets.with_its_classes(start.model, weights).num_classes == len(splits.classes):
         listener.say(f"teacher {start.model}: {weights.name} fits the {len(splits.classes)} classes, used as it is")
