@@ -127,6 +127,11 @@ def objective_of(options: dict[str, Any]) -> Any:
     " as epochs, where the disk has room.",
 )
 @click.option("--allow-weak-teacher", is_flag=True, help="Go on with a teacher that is no better than guessing.")
+@click.option(
+    "--quantization-aware",
+    is_flag=True,
+    help="Go on teaching a trained student (--student-weights RUN) with int8's rounding, for a better int8 file.",
+)
 @click.option("--hard-label-baseline", is_flag=True, help="Also train the student without the teacher, to compare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
 @training_options
@@ -147,6 +152,7 @@ def command(
     ensemble: str,
     views: int | None,
     allow_weak_teacher: bool,
+    quantization_aware: bool,
     hard_label_baseline: bool,
     out: Path,
     force: bool,
@@ -173,6 +179,7 @@ def command(
         views,
         unlabelled,
         teacher_classes,
+        quantization_aware,
     )
     with Talk(out / "log.txt") as talk:
         results = distill_data(

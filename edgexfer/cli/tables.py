@@ -44,6 +44,12 @@ def show_students(talk: Talk, result: DistillResult) -> None:
         rows.insert(1, _row("student before", {**scores, "test_top1": None, **scores["before"]}, teacher))
     heads = ("", "validation", "test", "ECE", "NLL", "parameters", "teacher / this", "operations", "weights")
     show_table(talk, "Teacher against student", heads, rows)
+    rounded = scores.get("quantization_aware")
+    if rounded is not None:
+        talk.say(
+            f"with int8's rounding: validation {percent(rounded['val_top1_before'])} before,"
+            f" {percent(rounded['val_top1'])} now; test {percent(rounded['test_top1'])}"
+        )
     trust = _held_out(scores, "ece")
     if trust is not None and trust > POOR_ECE and not result.student.recipe.get("standardise"):
         talk.warn(

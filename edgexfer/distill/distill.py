@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from edgexfer import nets
 from edgexfer.distill.hinted import HintRegressors
 from edgexfer.distill.losses import dist_loss, dkd_loss, kd_loss, soft_targets, standardise, target_classes
 from edgexfer.distill.losses.standardise import GAIN
 from edgexfer.distill.objective import Settled
 from edgexfer.distill.outputs import Outputs, open_outputs
+from edgexfer.distill.rounded import Rounded
 from edgexfer.distill.teacher import Teachers
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
-from edgexfer.training.job import choose_compute
+from edgexfer.training.job import choose_compute, split_views
 from edgexfer.training.learner import Batch
 from edgexfer.training.leave import calibration_scores, scores_of
 
 DKD_WARMUP = 1 / 12
 """Share of the training over which dkd's soft term rises to its weight: 20 of 240 epochs in the paper."""
+
+OBSERVED_BATCHES = 8
+"""Training batches that set the first ranges of a student that learns with rounding."""
 
 _BEFORE = ("val_top1", "val_ece", "val_nll")
 
@@ -84,6 +90,7 @@ def distill(
     *,
     record: Mapping[str, Any],
     teacher_scores: Mapping[str, Predictions],
+    rounds: bool = False,
 ) -> Run:
     """Trains the student of ``job`` with its teachers and leaves a run in ``out``.
 
@@ -95,6 +102,8 @@ def distill(
         listener: Hears how it goes.
         record: What the run's recipe says beside the settings.
         teacher_scores: What ``check_teachers`` returned; stored beside the student's own scores.
+        rounds: Whether the student computes with int8's rounding while it learns, see ``rounded``. It is validated
+            with it, too; the run's scores are those without, and those with it lie in ``quantization_aware``.
 
     Raises:
         RecipeError: A hint names a layer that is not there, or the teachers have no layers to give.
@@ -103,7 +112,9 @@ def distill(
     for member in teachers.members:
         member.network.to(job.device)
     live = distill_step(Outputs(teachers), objective, regressors)
-    student, batches = job.new_student(), job.train_batches()
+    student = rounded_student(job) if rounds else job.new_student()
+    first = job.predictions(student, "val").top1 if rounds else None
+    batches = job.train_batches()
     compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
     for member in teachers.members:
         compute.network(member.network)
@@ -122,8 +133,33 @@ def distill(
         record={**record, **chosen},
         parents=parents,
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
-        extras=Extras(companion=regressors, compute=compute, identity=identity),
+        student=student,
+        extras=Extras(companion=regressors, compute=compute, identity=identity, count_start=rounds),
+        finish=(lambda net: _unrounded(job, net, first)) if rounds else None,
     )
+
+
+def rounded_student(job: Job) -> Rounded:
+    """The job's student with int8's rounding, its ranges from the first training batches; the same at every call.
+
+    Raises:
+        TrainingError: The network cannot be followed layer by layer.
+    """
+    student = Rounded(job.new_student().net, job.preprocessing).to(job.device)
+    batches = job.train_batches()
+    batches.set_epoch(0)
+    student.observe(batch["inputs"].to(job.device) for batch in islice(batches, OBSERVED_BATCHES))
+    return student
+
+
+def _unrounded(job: Job, student: nets.Normalized, before: float | None) -> dict[str, Any]:
+    """Switches the rounding off for good; gives the scores that the student has with it, and had ``before``."""
+    if not isinstance(student, Rounded):
+        raise TypeError(f"expected a Rounded student, found {type(student).__name__}")
+    found = {name: job.predictions(student, name).top1 for name in split_views(job.splits) if name != "train"}
+    student.rounds = False
+    scores = {f"{name}_top1": found.get(name) for name in ("val", "test")}
+    return {"quantization_aware": {**scores, "val_top1_before": before}}
 
 
 def before_training(job: Job) -> dict[str, Any]:

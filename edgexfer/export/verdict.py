@@ -50,7 +50,8 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
         if too_much_lost(result):
             yield (
                 f"int8 loses {result.drop.points:.1f} points of accuracy, {result.max_drop:g} are allowed: that is no"
-                " improvement, ship the float32 file"
+                " improvement, ship the float32 file, or teach the network with int8's rounding (edgexfer distill"
+                " --quantization-aware)"
             )
     if result.race is None:
         yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgexfer.errors import FoldError
 from edgexfer.fold import modules, proof
 from edgexfer.fold.plan import keep_all, make_plan
 from edgexfer.fold.rewrite import fold_in_place, precisions, restore_precision
-from edgexfer.fold.trace import methods_of, trace
+from edgexfer.fold.trace import Trace, methods_of, trace
 from edgexfer.fold.values import FoldPlan, FoldProof
 
 
@@ -91,12 +91,27 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     return Folded(module, done, FoldProof(largest, layers, len(images), own, before.layer_images))
 
 
-def _planned(module: nn.Module, example: Tensor) -> tuple[FoldPlan, _Seen]:
+def plan_and_graphs(net: nn.Module, example: Tensor) -> tuple[FoldPlan, dict[str, fx.Graph]]:
+    """What would be folded into what, and the graph of each method of ``net`` in its present mode.
+
+    Args:
+        net: The network, with ``forward(x)`` and perhaps ``embed(x)`` and ``classify(e)``; left alone.
+        example: Inputs ``(N, ...)``.
+
+    Raises:
+        FoldError: The network cannot be traced, or does not run on the example.
+    """
+    traced = trace(net, _suited(example, net))
+    plan, _ = _planned(net, example, traced)
+    return plan, dict(zip(methods_of(net), traced.graphs, strict=True))
+
+
+def _planned(module: nn.Module, example: Tensor, traced: Trace | None = None) -> tuple[FoldPlan, _Seen]:
     """The plan, and what was seen when the network ran on the example."""
     if not any(modules.is_batchnorm(part) for part in module.modules()):
         return FoldPlan(), _Seen()
     try:
-        traced = trace(module, _suited(example, module))
+        traced = traced or trace(module, _suited(example, module))
     except FoldError as error:
         return keep_all(module, str(error)), _Seen()
     modes = {part: part.training for part in module.modules()}

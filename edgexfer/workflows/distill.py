@@ -30,6 +30,8 @@ from edgexfer.workflows.train import Start, Target, prepare_start
 
 TEACHERS_FOLDER = "teachers"
 BASELINE_FOLDER = "hard-label-baseline"
+ROUNDED_RATE = 0.1
+"""Learning rate with int8's rounding beside the usual one for trained weights."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Teaching:
             every epoch, with the teachers at work in all of them.
         unlabelled: A folder of further pictures, without labels, that the teachers label softly.
         names_file: Class names of a teacher that is a foreign ONNX file, one a line.
+        quantization_aware: Whether a student that is trained already goes on learning with int8's rounding.
     """
 
     objective: Objective = Objective()
@@ -57,6 +60,7 @@ class Teaching:
     views: int | None = None
     unlabelled: Path | None = None
     names_file: Path | None = None
+    quantization_aware: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,10 @@ def distill_data(
         teaching: How they are taught.
 
     Raises:
-        RecipeError: Two students have one name.
+        RecipeError: Two students have one name, or what they are to do does not fit together.
     """
+    if teaching.quantization_aware:
+        _check_rounding(students, recipe, teaching)
     targets = _targets(students, target)
     found = {number: _finished(place, teaching, listener) for number, place in enumerate(targets)}
     if all(found.values()):
@@ -162,6 +168,8 @@ def _distill_one(
     taught: Class, student: Start, recipe: Recipe, out: Path, listener: Listener, teaching: Teaching
 ) -> DistillResult:
     plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
+    if teaching.quantization_aware:
+        plain = _slower(plain, recipe, listener)
     run = read_run(out) if is_run(out) else None
     if run is None:
         job = _with_views(plain, taught.members, teaching, out)
@@ -180,6 +188,7 @@ def _distill_one(
             listener,
             record=taught.record,
             teacher_scores=checked.scores,
+            rounds=teaching.quantization_aware,
         )
     baseline = None
     if teaching.with_baseline:
@@ -188,6 +197,35 @@ def _distill_one(
         alone = _baseline_job(taught, student, recipe, plain.settings, listener)
         baseline = hard_label_baseline(alone, out / BASELINE_FOLDER, listener, record=record)
     return DistillResult(out, run, baseline)
+
+
+def _check_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teaching) -> None:
+    """Refuses what cannot be learned with int8's rounding.
+
+    Raises:
+        RecipeError: All mistakes found.
+    """
+    mistakes = [
+        f"--quantization-aware goes on from a student that is trained already, and {student.model} has random weights;"
+        " pass --student-weights RUN"
+        for student in students
+        if student.weights == "none"
+    ]
+    if teaching.objective.hints:
+        mistakes.append("--quantization-aware and --hint do not go together; leave one of them out")
+    if recipe.precision == "bfloat16":
+        mistakes.append("--quantization-aware computes in float32; leave --precision bfloat16 out")
+    if mistakes:
+        raise RecipeError.gathered(mistakes)
+
+
+def _slower(job: Job, recipe: Recipe, listener: Listener) -> Job:
+    """The job with a small learning rate where none was asked for: rounding is learned by small corrections."""
+    settings = replace(job.settings, precision="float32")
+    if recipe.lr is None:
+        settings = replace(settings, lr=settings.lr * ROUNDED_RATE)
+        listener.say(f"with int8's rounding, lr {settings.lr:.2g} (a tenth of the usual)")
+    return replace(job, settings=settings)
 
 
 def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching, out: Path) -> Job:

@@ -163,5 +163,5 @@ def run_summary(folder: Path, run: Run) -> dict[str, Any]:
     summary |= {key: scores[key] for key in ("val_top1", "test_top1", "parameters", "operations", "seconds")}
     summary["weights_bytes"] = scores["weights_bytes"]
     summary |= {key: scores[key] for key in CALIBRATION if key in scores}
-    summary |= {key: scores[key] for key in ("teacher", "before") if key in scores}
+    summary |= {key: scores[key] for key in ("teacher", "before", "quantization_aware") if key in scores}
     return summary

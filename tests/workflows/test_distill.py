@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from edgexfer.distill import Objective
+from edgexfer import nets
+from edgexfer.distill import Hint, Objective
 from edgexfer.errors import RecipeError, TeacherError, TrainingError
-from edgexfer.runs import is_run, read_lines, read_run
+from edgexfer.runs import Run, is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
@@ -175,3 +177,49 @@ def test_an_interrupted_training_keeps_its_views_when_the_disk_has_filled(
 def test_mistakes_are_named() -> None:
     with pytest.raises(RecipeError, match="2 --teacher and 1 --teacher-weights"):
         pair_teachers(["a", "b"], ["w"])
+
+
+def test_a_trained_student_goes_on_learning_with_the_rounding_of_int8(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    def teach(out: Path, **others: object) -> tuple[Run, list[str]]:
+        heard = Heard()
+        (result,) = distill_data(
+            DataChoice(str(colours)),
+            [Start(small_net, str(teacher))],
+            [Start(str(teacher))],
+            Recipe(epochs=2, batch_size=8, image_size=32, **others),  # type: ignore[arg-type]
+            Target(out),
+            heard,
+            Teaching(Objective("kd"), quantization_aware=True),
+        )
+        return result.student, heard.lines
+
+    run, heard = teach(tmp_path / "rounded")
+    scores = run.scores["quantization_aware"]
+    assert (
+        set(scores) == {"val_top1", "val_top1_before", "test_top1"} and scores["val_top1"] >= scores["val_top1_before"]
+    )
+    assert [line["epoch"] for line in read_lines(tmp_path / "rounded" / "metrics.jsonl")] == [0, 1, 2]
+    assert any("a tenth of the usual" in line for line in heard)
+    assert run.recipe["settings"]["lr"] < 0.1 * read_run(teacher).recipe["settings"]["lr"]
+    plain = nets.create(small_net, 3, weights=tmp_path / "rounded", input_size=(32, 32)).eval()
+    assert plain(torch.zeros(1, 3, 32, 32)).shape == (1, 3), "an ordinary run: nothing of the rounding is in it"
+    assert teach(tmp_path / "fast", lr=0.01)[0].recipe["settings"]["lr"] == 0.01
+
+
+def test_what_does_not_go_with_rounding_is_named_together(teacher: Path, colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        distill_data(
+            DataChoice(str(colours)),
+            [Start("tiny-darknet")],
+            [Start(str(teacher))],
+            Recipe(precision="bfloat16"),
+            Target(tmp_path / "out"),
+            Silent(),
+            Teaching(Objective(hints=(Hint("a", "b"),)), quantization_aware=True),
+        )
+    said = str(caught.value)
+    assert "tiny-darknet has random weights; pass --student-weights RUN" in said
+    assert "--hint do not go together" in said and "leave --precision bfloat16 out" in said
+    assert not (tmp_path / "out").exists()
