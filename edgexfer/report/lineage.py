@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.report.records import Found, FoundArtifact, FoundResult, FoundRun
+from edgexfer.report.measured import Config
+from edgexfer.report.records import Found, FoundArtifact, FoundRun
 
 
 @dataclass(frozen=True)
@@ -22,76 +23,6 @@ class Family:
     student: FoundRun
     teachers: tuple[FoundRun, ...]
     baseline: FoundRun | None
-
-
-@dataclass(frozen=True)
-class Config:
-    """One configuration of a benchmark result.
-
-    Attributes:
-        result: The file it stands in.
-        index: Its position there.
-        value: What the file says.
-        artifact: The ONNX file it measured, where that was found.
-        run: The run that the file was exported from, where that was found.
-    """
-
-    result: FoundResult
-    index: int
-    value: Mapping[str, Any]
-    artifact: FoundArtifact | None
-    run: FoundRun | None
-
-    def origin(self, key: str) -> str:
-        """Where one of its values stands."""
-        return f"{self.result.label}#/configs/{self.index}/{key}"
-
-    @property
-    def latency_s(self) -> list[float]:
-        """Every measured time."""
-        return list(self.value.get("latency_s") or [])
-
-    @property
-    def refusal(self) -> str | None:
-        """Why no latency may be shown; ``None`` where it may."""
-        status = self.value.get("status", "ok")
-        if self.value.get("verified") is False:
-            return "wrong answers"
-        if status != "ok":
-            return str(status)
-        if self.result.emulated:
-            return "emulated"
-        return None if self.latency_s else "not timed"
-
-    @property
-    def name(self) -> str:
-        """File name of the model."""
-        return str(self.value.get("model") or "unnamed model")
-
-    @property
-    def threads(self) -> int | None:
-        """Thread count."""
-        threads = self.value.get("threads")
-        return threads if isinstance(threads, int) else None
-
-    @property
-    def precision(self) -> str:
-        """``float32``, ``int8`` or what the file says."""
-        told = self.value.get("precision")
-        if not told and self.artifact is not None and self.artifact.info is not None:
-            told = self.artifact.info.get("precision")
-        return str(told or "")
-
-    @property
-    def title(self) -> str:
-        """``student.int8 · int8 · 2 threads``."""
-        stem = self.name.removesuffix(".onnx")
-        parts = [stem]
-        if self.precision and self.precision not in stem:
-            parts.append(self.precision)
-        if self.threads is not None:
-            parts.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
-        return " · ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgexfer.report.lineage import Config
+from edgexfer.report.measured import Config
 from edgexfer.report.records import FoundResult
 
 SAME = ("host", "board", "cpu", "architecture", "cores", "governor")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.report.latency import percentile
-from edgexfer.report.lineage import Config, Lineage, is_student
+from edgexfer.report.lineage import Lineage, is_student
 from edgexfer.report.machines import by_machine
+from edgexfer.report.measured import Config
 from edgexfer.report.records import Found, FoundRun
 from edgexfer.report.tables import Row, Table
 from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, size, times

@@ -11,9 +11,11 @@ from edgexfer.report.machines import flat, words
 from edgexfer.report.models import Naming
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.report.tables import Row, Table
-from edgexfer.report.values import Value, percent, plain, shown, size, small
+from edgexfer.report.values import Value, is_number, percent, plain, shown, size, small
 
 METADATA = "metadata"
+NOT_TOLD = ("format", "artifact", "int8")
+SHOWN_ELSEWHERE = ("trace", "artifact")
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,16 @@ def _kept(kept: Sequence[Any]) -> Table:
 
 
 def _further(artifact: FoundArtifact) -> Table | None:
-    """Everything in the proof file but what the metadata says already."""
-    proof = artifact.proof or {}
-    origin = f"{artifact.label.removesuffix('.onnx')}.proof.json"
+    """Everything that the proof file says of this file but what the metadata or a figure shows already."""
+    int8 = artifact.int8_proof
+    told = {"int8": int8} if int8 else {k: v for k, v in (artifact.proof or {}).items() if k not in NOT_TOLD}
     rows = [
-        Row(name.replace("_", " "), (shown(v, plain, f"{origin}#{pointer}") if _is_number(v) else words(v),))
-        for name, pointer, v in flat({k: v for k, v in proof.items() if k not in ("format", "artifact")})
-        if not isinstance(v, list) or len(v) < 20
+        Row(
+            name.removeprefix("int8 · ").replace("_", " "),
+            (shown(v, plain, f"{artifact.proof_label}#{pointer}") if is_number(v) else words(v),),
+        )
+        for name, pointer, v in flat(told)
+        if pointer.rsplit("/", 1)[-1] not in SHOWN_ELSEWHERE and "/latency_s" not in pointer
     ]
     return Table("What the proof file adds", ("", ""), rows, frozenset({1})) if rows else None
 
@@ -122,7 +127,3 @@ def _further(artifact: FoundArtifact) -> Table | None:
 def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     inner = value.get(key)
     return inner if isinstance(inner, Mapping) else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from edgexfer.report.machines import flat, words
 from edgexfer.report.models import Naming
 from edgexfer.report.records import Found, FoundRun
 from edgexfer.report.tables import Row, Table
-from edgexfer.report.values import duration, plain, shown
+from edgexfer.report.values import duration, is_number, plain, shown
 
 NOT_LISTED = ("argv", "command")
 
@@ -90,7 +90,7 @@ def _count(run: FoundRun, key: str, name: str) -> Row:
 def _recipe(run: FoundRun) -> Table:
     chosen = {key: value for key, value in run.run.recipe.items() if key not in NOT_LISTED}
     rows = [
-        Row(name.replace("_", " "), (shown(v, plain, run.origin(pointer)) if _is_number(v) else words(v),))
+        Row(name.replace("_", " "), (shown(v, plain, run.origin(pointer)) if is_number(v) else words(v),))
         for name, pointer, v in flat(chosen, "/recipe")
     ]
     return Table("Every choice of its recipe", ("", ""), [_short(row) for row in rows], frozenset({1}))
@@ -98,7 +98,3 @@ def _recipe(run: FoundRun) -> Table:
 
 def _short(row: Row) -> Row:
     return Row(row.name.removeprefix("recipe · "), row.cells)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -78,15 +78,25 @@ def read_artifact(path: Path, label: str) -> FoundArtifact:
     Raises:
         FormatError: It is not ONNX, or its metadata or proof is damaged.
     """
-    proof = path.with_name(f"{path.stem}.proof.json")
+    proof = proof_of(path)
     return FoundArtifact(
         path=path,
         label=label,
         sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         info=read_metadata(path.read_bytes(), str(path)),
-        proof=read_json(proof, "proof") if proof.is_file() else None,
+        proof=read_json(proof, "proof") if proof is not None else None,
+        proof_label=label.removesuffix(path.name) + proof.name if proof is not None else "",
     )
+
+
+def proof_of(path: Path) -> Path | None:
+    """The proof file of an ONNX file; an int8 file's stands in that of the float32 file it was made from."""
+    for stem in (path.stem, path.stem.removesuffix(".int8")):
+        proof = path.with_name(f"{stem}.proof.json")
+        if proof.is_file():
+            return proof
+    return None
 
 
 def read_metadata(content: bytes, where: str) -> Mapping[str, Any] | None:

@@ -91,6 +91,7 @@ class FoundArtifact:
         size_bytes: Of the file.
         info: Its ``edgexfer`` metadata; ``None`` for a foreign file.
         proof: The ``<stem>.proof.json`` beside it, or ``None``.
+        proof_label: How the page calls that.
     """
 
     path: Path
@@ -99,6 +100,18 @@ class FoundArtifact:
     size_bytes: int
     info: Mapping[str, Any] | None
     proof: Mapping[str, Any] | None
+    proof_label: str = ""
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``int8``, or ``foreign`` for a file of another program."""
+        return str((self.info or {}).get("precision", "foreign"))
+
+    @property
+    def int8_proof(self) -> Mapping[str, Any]:
+        """What the proof file says of this file, where it is an int8 one; else empty."""
+        told = (self.proof or {}).get("int8")
+        return told if isinstance(told, Mapping) and self.precision == "int8" else {}
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from markupsafe import Markup
-
+from edgexfer.report.configurations import configurations, facts, percentile_cell
 from edgexfer.report.distributions import Row as DistributionRow
 from edgexfer.report.distributions import draw_distributions
-from edgexfer.report.latency import ENOUGH, mean, pareto_front, percentile
-from edgexfer.report.lineage import Config, Lineage
-from edgexfer.report.machines import by_machine, flat, machine_names, words
+from edgexfer.report.latency import ENOUGH, pareto_front, percentile
+from edgexfer.report.layers import layer_costs
+from edgexfer.report.lineage import Lineage
+from edgexfer.report.machines import by_machine, machine_names
+from edgexfer.report.measured import SUSTAINED, Config
 from edgexfer.report.models import Naming
 from edgexfer.report.scatter import Point, draw_scatter
+from edgexfer.report.steadiness import steadiness
+from edgexfer.report.sustained import under_load
 from edgexfer.report.tables import Figure, Row, Table
-from edgexfer.report.values import MISSING, Value, duration, milliseconds, percent, plain, shown, significant, size
+from edgexfer.report.values import Value, duration, percent, shown
 
 MOST_ROWS = 16
 _Scored = tuple[Config, int, Value]
-TIMES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms", "mean ms")
-HEADS = ("configuration", "answers", *TIMES, "images/s", "load ms", "first ms", "memory", "file", "top-1")
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,15 @@ class Machine:
     Attributes:
         name: Its name.
         is_emulated: Whether it was no real machine.
-        scatter: Accuracy against latency, or ``None``.
-        distributions: Latency distributions, or ``None``.
+        figures: Accuracy against latency, distributions, time under load, cost of layers, steadiness: those that the
+            results allow.
         table: Every configuration.
         facts: What the results tell of the machine.
     """
 
     name: str
     is_emulated: bool
-    scatter: Figure | None
-    distributions: Figure | None
+    figures: Sequence[Figure]
     table: Table
     facts: Table
 
@@ -54,14 +53,22 @@ def machines(lineage: Lineage, naming: Naming) -> list[Machine]:
 
 def _machine(number: int, configs: list[Config], name: str, naming: Naming) -> Machine:
     timed = [config for config in configs if config.refusal is None]
-    colours = _colours(timed, naming)
+    colours = dict(zip(map(id, timed), _colours(timed, naming), strict=True))
+    single = [config for config in timed if config.is_single]
+    compared = [config for config in single if config.scenario != SUSTAINED] or single
+    figures = (
+        _scatter(number, compared, [colours[id(c)] for c in compared]),
+        _distributions(number, single, [colours[id(c)] for c in single]),
+        under_load(number, [c for c in single if c.scenario == SUSTAINED]),
+        *layer_costs(number, timed),
+        steadiness(number, timed),
+    )
     return Machine(
         name=name,
         is_emulated=configs[0].result.emulated,
-        scatter=_scatter(number, timed, colours),
-        distributions=_distributions(number, timed, colours),
-        table=_table(configs),
-        facts=_facts(configs[0]),
+        figures=[figure for figure in figures if figure is not None],
+        table=configurations(configs),
+        facts=facts(configs[0]),
     )
 
 
@@ -133,11 +140,9 @@ def _scored(timed: Sequence[tuple[Config, int]]) -> tuple[list[_Scored], str]:
 def workstation_top1(config: Config) -> Value | None:
     """The run's accuracy on test (val where there is none); an int8 file's own one from its proof, else ``None``."""
     if config.precision == "int8":
-        if config.artifact is None or config.artifact.proof is None:
+        if config.artifact is None:
             return None
-        proof = config.artifact.proof.get("int8")
-        origin = f"{config.artifact.label.removesuffix('.onnx')}.proof.json#/int8/top1"
-        value = shown(proof.get("top1") if isinstance(proof, dict) else None, percent, origin)
+        value = shown(config.artifact.int8_proof.get("top1"), percent, f"{config.artifact.proof_label}#/int8/top1")
     elif config.run is not None:
         key = "test_top1" if config.run.run.scores.get("test_top1") is not None else "val_top1"
         value = shown(config.run.run.scores.get(key), percent, config.run.origin(f"/scores/{key}"))
@@ -179,85 +184,8 @@ def _spread_row(config: Config, colour: int) -> Row:
         (
             Value(f"{len(times):,}", len(times), f"{origin} | count"),
             shown(min(times), duration, f"{origin} | min"),
-            *(_percentile(config, percent) for percent in ENOUGH),
+            *(percentile_cell(config, percent) for percent in ENOUGH),
             shown(max(times), duration, f"{origin} | max"),
         ),
         colour=colour,
     )
-
-
-def _percentile(config: Config, percent: int, write: Callable[[Any], str] = duration) -> Any:
-    value = percentile(config.latency_s, percent)
-    if value is None:
-        return Markup('<span class="missing" title="needs {} inferences, {} were measured">–</span>').format(
-            ENOUGH[percent], len(config.latency_s)
-        )
-    return shown(value, write, config.origin(f"latency_s | p{percent}"))
-
-
-def _table(configs: Sequence[Config]) -> Table:
-    rows = [_config_row(config) for config in configs]
-    return Table("Every configuration measured", HEADS, rows, frozenset({1}))
-
-
-def _config_row(config: Config) -> Row:
-    value, origin, refusal = config.value, config.origin, config.refusal
-    timed = refusal is None
-    average = mean(config.latency_s) if timed else None
-    speed = 1 / average if average else None
-    error = str(value.get("error") or "")
-    return Row(
-        name=config.title,
-        note=error,
-        cells=(
-            answers_word(config),
-            *(_percentile(config, percent, milliseconds) if timed else MISSING for percent in ENOUGH),
-            shown(average, milliseconds, origin("latency_s | mean")),
-            shown(speed, significant, origin("latency_s | rate")),
-            shown(value.get("load_s") if timed else None, milliseconds, origin("load_s")),
-            shown(value.get("first_s") if timed else None, milliseconds, origin("first_s")),
-            shown(value.get("peak_rss_bytes") if timed else None, size, origin("peak_rss_bytes")),
-            shown(value.get("size_bytes"), size, origin("size_bytes")),
-            shown(value.get("top1"), percent, origin("top1")),
-        ),
-        is_quiet=not timed,
-    )
-
-
-def answers_word(config: Config) -> Markup:
-    """What the device's answers proved, as a badge."""
-    refusal, verified = config.refusal, config.value.get("verified")
-    if refusal not in (None, "emulated", "not timed"):
-        kind, text = "bad", str(refusal)
-    elif verified:
-        kind, text = "good", "right" if refusal is None else f"right, {refusal}"
-    else:
-        kind, text = "unsure", "not provable" if refusal is None else f"not provable, {refusal}"
-    return Markup('<span class="badge {}">{}</span>').format(kind, text)
-
-
-def _facts(config: Config) -> Table:
-    """The machine as it was described, and what was observed around the measurement."""
-    result = config.result
-    leaves = flat(result.machine, "/machine")
-    known = [("created", "/created", result.value.get("created")), *leaves]
-    runtime = " ".join(str(config.value.get(k) or "") for k in ("runtime", "runtime_version")).strip()
-    rows = [
-        Row(
-            name.removeprefix("machine · ").replace("_", " "),
-            (shown(v, plain, f"{result.label}#{pointer}") if _is_number(v) else words(v),),
-        )
-        for name, pointer, v in known
-    ]
-    rows.append(Row("runtime", (runtime or "–",)))
-    for moment in ("before", "after"):
-        observed = config.value.get("observed") or {}
-        temperature = (observed.get(moment) or {}).get("temperature_c") if isinstance(observed, dict) else None
-        if _is_number(temperature):
-            origin = config.origin(f"observed/{moment}/temperature_c")
-            rows.append(Row(f"temperature {moment}", (shown(temperature, lambda t: f"{t:.1f} °C", origin),)))
-    return Table("The machine", ("", result.label), rows, frozenset({1}))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

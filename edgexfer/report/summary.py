@@ -9,8 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from edgexfer.report.answers import paired_difference
-from edgexfer.report.lineage import Config, Family, Lineage
+from edgexfer.report.lineage import Family, Lineage
 from edgexfer.report.machines import by_machine, machine_name, machine_names
+from edgexfer.report.measured import Config
 from edgexfer.report.models import fastest_config, median, network_name, on_device, parameter_ratio
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Tile

@@ -74,6 +74,13 @@ def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 
     Nothing in a label is read as mathematics: class names may hold dollar signs.
     """
+    with panels(width, [height]) as (drawing, axes):
+        yield drawing, axes[0]
+
+
+@contextlib.contextmanager
+def panels(width: float, heights: Sequence[float]) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Plain sets of axes of these heights, one above the other, that share their horizontal axis."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -89,11 +96,13 @@ def figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has fonts of its own
-        drawing = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        drawing = Figure(figsize=(width / 72, sum(heights) / 72), layout="constrained")
         FigureCanvasSVG(drawing)
         drawing.patch.set_alpha(0)
-        axes = drawing.add_subplot()
-        _plain(axes)
+        grid: Any = drawing.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=list(heights))
+        axes = list(grid[:, 0])
+        for one in axes:
+            _plain(one)
         yield drawing, axes
 
 
@@ -138,6 +147,18 @@ def percent_axis(axis: Axis) -> None:
     step = abs(float(ticks[1] - ticks[0])) * 100 if len(ticks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.{decimals}f}%"))
+
+
+def signed_percent_axis(axis: Axis) -> None:
+    """Round percentages with their sign, as many decimals as their step needs."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+
+    low, high = axis.get_view_interval()
+    ticks = [float(t) for t in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= t <= high]
+    axis.set_major_locator(FixedLocator(ticks))
+    step = abs(ticks[1] - ticks[0]) * 100 if len(ticks) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: "0%" if abs(v) < 1e-12 else f"{v * 100:+.{decimals}f}%"))
 
 
 def counts_axis(axis: Axis, low: float, high: float) -> None:

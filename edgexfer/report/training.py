@@ -9,7 +9,7 @@ from edgexfer.report.curves import Curve, draw_curves
 from edgexfer.report.models import Naming
 from edgexfer.report.records import FoundRun
 from edgexfer.report.tables import Figure, Key, Row, Table
-from edgexfer.report.values import MISSING, percent, shown
+from edgexfer.report.values import MISSING, is_number, percent, shown
 
 MOST_CURVES = 8
 LOSSES = ("soft_loss", "hard_loss")
@@ -79,14 +79,14 @@ def _parts(name: str, run: FoundRun, naming: Naming) -> list[Figure]:
 
 
 def _curve(run: FoundRun, key: str, name: str, colour: int) -> Curve:
-    pairs = [(_epoch(line, i), float(line[key])) for i, line in enumerate(run.metrics) if _is_finite(line.get(key))]
+    pairs = [(_epoch(line, i), float(line[key])) for i, line in enumerate(run.metrics) if is_number(line.get(key))]
     best = run.run.scores.get("best_epoch")
-    return Curve(name, [e for e, _ in pairs], [v for _, v in pairs], colour, best if _is_finite(best) else None)
+    return Curve(name, [e for e, _ in pairs], [v for _, v in pairs], colour, best if is_number(best) else None)
 
 
 def _epoch(line: Any, index: int) -> float:
     epoch = line.get("epoch")
-    return float(epoch) if _is_finite(epoch) else float(index + 1)
+    return float(epoch) if is_number(epoch) else float(index + 1)
 
 
 def _table(caption: str, columns: Sequence[tuple[FoundRun, str, str]], write: Callable[[Any], str]) -> Table:
@@ -103,7 +103,3 @@ def _table(caption: str, columns: Sequence[tuple[FoundRun, str, str]], write: Ca
 
 def _four(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from markupsafe import Markup
 
@@ -41,9 +41,14 @@ class Value:
         return self.text
 
 
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether ``value`` is a finite number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def shown(number: Any, write: Callable[[Number], str], origin: str) -> Value:
     """``number`` written by ``write``; anything but a finite number is shown as missing."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if not is_number(number):
         return Value("–", None, origin)
     return Value(write(number), number, origin)
 
@@ -104,6 +109,16 @@ def milliseconds(seconds: Number) -> str:
 def times(ratio: Number) -> str:
     """A ratio: ``10.7×``."""
     return f"{significant(ratio)}×"
+
+
+def celsius(degrees: Number) -> str:
+    """A temperature: ``61.2 °C``."""
+    return f"{degrees:.1f} °C"
+
+
+def clock(hertz: Number) -> str:
+    """A clock rate: ``1,500 MHz``."""
+    return f"{hertz / 1e6:,.0f} MHz"
 
 
 def small(number: Number) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from math import nan
 
 import numpy as np
 import pytest
 
 from edgexfer.report import svg
+from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.course import Line, Panel, draw_course
 from edgexfer.report.curves import Curve, draw_curves
 from edgexfer.report.distributions import Row, draw_distributions
 from edgexfer.report.heatmap import draw_heatmap
 from edgexfer.report.scatter import Point, draw_scatter
+from edgexfer.report.strips import Strip, draw_strips
 
 HOSTILE = "<script>$\\frac{1}{2}$ & \"'> 日本語 😀"
 
@@ -21,6 +25,9 @@ def drawings(name: str) -> list[str]:
     curve = Curve(name, [1, 2, 3], [0.2, 0.5, 0.9], 0, 3)
     points = [Point(name, 0.002, 0.97, 0), Point(name + " b", 0.004, 0.98, 1, is_int8=True)]
     rows = [Row(name, [0.001 * (1 + i % 7) for i in range(100)], 0), Row("constant", [0.002] * 5, 1)]
+    panels = [Panel("ms", [Line([1, 2], [0.3, 0.4], [0.5, nan], [name, name], 0)]), Panel("°C", [])]
+    strips = [Strip(name, [-0.01, 0.02], [name, name], 0.03, True), Strip("b", [0.0], [name], None, False)]
+    bars = [Bars(name, [1.0, nan], [name, ""]), Bars("negative", [-0.2, 0.1], [name, name])]
     return [
         draw_curves("a", [curve], fraction=True, description=name),
         draw_curves("b", [Curve(name, [1], [0.5], 1)], fraction=False, description=name),
@@ -28,6 +35,9 @@ def drawings(name: str) -> list[str]:
         draw_scatter("d", points[:1], wide=False, description=name),
         draw_distributions("e", rows, wide=True, description=name),
         draw_heatmap("f", np.eye(30, dtype=np.int64), name),
+        draw_course("g", panels, wide=True, description=name),
+        draw_strips("h", strips, limit=0.05, wide=False, description=name),
+        draw_bars("i", bars, [0, 1], axis="ms", write=str, wide=True, description=name),
     ]
 
 
@@ -51,7 +61,7 @@ def test_text_stays_text_and_is_never_mathematics(drawn: list[str]) -> None:
 
 
 def test_ids_carry_the_figures_name(drawn: list[str]) -> None:
-    for letter, text in zip("abcdef", drawn, strict=True):
+    for letter, text in zip("abcdefghi", drawn, strict=True):
         ids = re.findall(r'\bid="([^"]+)"', text)
         assert ids and all(i.startswith(f"{letter}-") for i in ids)
         assert len(ids) == len(set(ids))

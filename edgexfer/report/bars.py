@@ -1,0 +1,81 @@
+"""Horizontal bars: a few series side by side in each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from edgexfer.report import svg
+
+BAR = 13
+GAP = 25
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One row.
+
+    Attributes:
+        name: Its label, above the bars.
+        values: One for each series; a series that has none is NaN.
+        tips: What each bar says on hover.
+    """
+
+    name: str
+    values: Sequence[float]
+    tips: Sequence[str]
+
+
+def draw_bars(
+    name: str,
+    rows: Sequence[Bars],
+    colours: Sequence[int],
+    *,
+    axis: str,
+    write: Callable[[float], str],
+    wide: bool,
+    description: str,
+) -> Markup:
+    """Bars from 0 to the right (to the left where a value is negative), each with its value at its end.
+
+    Args:
+        name: Of the figure.
+        rows: From top to bottom.
+        colours: Of each series, positions in the page's colours.
+        axis: What the horizontal axis shows, with its unit.
+        write: Writes a value at the end of its bar.
+        wide: For a screen; else for a phone.
+        description: What a screen reader says.
+    """
+    tips: list[str] = []
+    tall = GAP + BAR * len(colours)
+    with svg.figure(780 if wide else 320, 40 + tall * len(rows)) as (drawing, axes):
+        axes.grid(False)
+        axes.set_yticks([])
+        axes.set_ylim(tall * len(rows), 0)
+        for place, row in enumerate(rows):
+            top = place * tall
+            for series, value in enumerate(row.values):
+                middle = top + GAP - 5 + BAR * (series + 0.5)
+                if value != value:
+                    continue
+                axes.barh([middle], [value], height=BAR - 2.5, color=svg.series(colours[series]))[0].set_gid(
+                    svg.tip_id(len(tips))
+                )
+                tips.append(row.tips[series])
+                text = axes.annotate(
+                    write(value), (max(value, 0), middle), (4, 0), textcoords="offset points", va="center",
+                    fontsize=svg.FONT - 1, color=svg.MUTED,
+                )  # fmt: skip
+                text.set_in_layout(False)
+            label = axes.annotate(
+                svg.shortened(row.name, 90 if wide else 44), (0.0, top + GAP - 14),
+                xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=svg.INK, va="center",
+            )  # fmt: skip
+            label.set_in_layout(False)
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high + (high - low) * (0.09 if wide else 0.2))
+        axes.set_xlabel(axis)
+        return svg.inline(drawing, name, description, tips)
