@@ -1,0 +1,242 @@
+"""Inference beside other ways to run the same network: eager PyTorch, plain export, OpenVINO with NNCF, ncnn.
+
+    python benchmarks/peers_inference.py --work DIR                       # the whole table; about an hour
+    python benchmarks/peers_inference.py --work DIR --networks tiny-darknet --sizes 96 --rounds 2
+
+Each network has random weights and a head fitted to the embedded digits (speed does not ask for more; agreement is with
+eager PyTorch, on digits, and of networks with random bodies it says only that a file computes the network). Contenders:
+
+* ``eager``: PyTorch as it is; ``plain``: `torch.onnx.export` in ONNX Runtime;
+* ``float32``, ``int8``: the files of `edgexfer export --fold-bn --int8` in ONNX Runtime, and the one it recommends;
+* ``openvino``, ``openvino-int8``: the plain export in OpenVINO, and quantized by NNCF;
+* ``openvino-ours``: edgexfer's int8 file in OpenVINO; ``ncnn``: converted by pnnx, float32.
+
+Peers live in an environment of the benchmark's own (DIR/peers, made when it is missing). Every configuration runs in a
+process of its own; in each round every contender has its turn. Latency is that of one picture, percentiles over all
+rounds; ratios are of medians, to ``plain``. Leave the machine alone meanwhile: what else ran is kept (``load``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import header
+
+from edgexfer import nets
+from edgexfer.files import read_json, write_json
+from edgexfer.runs import WEIGHTS_FILE, is_run, read_run
+from edgexfer.training import Recipe, Silent
+from edgexfer.transfer import Strategy
+from edgexfer.workflows.data import DataChoice, held_out, spread_sample
+from edgexfer.workflows.export import ExportChoice, export_run, in_batches
+from edgexfer.workflows.train import Start, Target, finetune_data
+
+RESULT = Path(__file__).parent / "results" / "peers_inference.json"
+WORKER = Path(__file__).parent / "peers_worker.py"
+NETWORKS = (
+    "tiny-darknet", "tiny-darknet+relu", "mobilenet-v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
+    "resnet18", "efficientnet_b0", "squeezenet1_1",
+)  # fmt: skip
+PACKAGES = ("openvino", "nncf", "ncnn", "pnnx", "numpy", f"torch=={torch.__version__.split('+')[0]}")
+PICTURES, CALIBRATION = 64, 128
+ANY_LOSS = 100.0  # what random weights lose in accuracy says nothing
+QUANTIZE = """
+import sys
+import nncf, numpy, openvino
+source, pictures, out = sys.argv[1:]
+model = openvino.Core().read_model(source)
+pictures = numpy.load(pictures)
+model.reshape({model.input(0): [1, *pictures.shape[1:]]})
+quantized = nncf.quantize(model, nncf.Dataset([x[None] for x in pictures]), subset_size=len(pictures))
+openvino.save_model(quantized, out, compress_to_fp16=False)
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to run a network.
+
+    Attributes:
+        name: As in the module's list.
+        kind: Which runtime, as ``peers_worker.py`` names them.
+        file: What it loads.
+        pictures: What it is fed.
+        is_peer: Whether it lives in the peers' environment.
+    """
+
+    name: str
+    kind: str
+    file: Path
+    pictures: Path
+    is_peer: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """Of everything that has to be shipped, the runtime aside."""
+        weights = {"eager": self.file / WEIGHTS_FILE, "ncnn": Path(f"{self.file}.bin")}
+        beside = self.file.with_suffix(".bin") if self.file.suffix == ".xml" else None
+        return weights.get(self.kind, self.file).stat().st_size + (beside.stat().st_size if beside else 0)
+
+
+def main() -> None:
+    """Makes the files, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--sizes", default="224,96")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn")
+    parser.add_argument("--prepare-only", action="store_true", help="make the files, time nothing")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    options.work = options.work.resolve()
+    python = peers_environment(options.work / "peers")
+    result = {**header(), "rounds": options.rounds, "rows": []}
+    for size in map(int, options.sizes.split(",")):
+        for network in options.networks.split(","):
+            contenders, recommended = prepare(network, size, options.work / f"{network}-{size}", python)
+            for threads in () if options.prepare_only else map(int, options.threads.split(",")):
+                row = {"network": network, "size": size, "threads": threads, "recommended": recommended}
+                result["rows"].append({**row, **measure(contenders, threads, options, python)})
+                write_json(options.out, result)
+                print(words(result["rows"][-1]), flush=True)
+
+
+def peers_environment(folder: Path) -> Path:
+    """The Python in which the peers live."""
+    python = folder / "bin" / "python"
+    if not (folder / "ready").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        (folder / "ready").touch()
+    return python
+
+
+def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[Contender], str]:
+    """Every contender's file, and which of its own edgexfer recommends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run_folder, floats, pixels = folder / "run", folder / "floats.npy", folder / "pixels.npy"
+    if not is_run(run_folder):
+        recipe = Recipe(image_size=size, device="cpu")
+        finetune_data(
+            DataChoice("digits"), Start(network), recipe, Target(run_folder, force=True), Silent(), Strategy("head")
+        )
+    run = read_run(run_folder)
+    splits = DataChoice("digits").load()
+    for name, view, count in (("", held_out(splits), PICTURES), ("calibration-", splits.train, CALIBRATION)):
+        images = next(in_batches(spread_sample(view, count), run.preprocessing, count))
+        np.save(folder / f"{name}pixels.npy", images)
+        np.save(folder / f"{name}floats.npy", _normalised(images, run.preprocessing.mean, run.preprocessing.std))
+    made_file = folder / "made.json"
+    if not made_file.is_file():
+        made = export_run(
+            run_folder, folder / "ours.onnx", ExportChoice(int8=True, max_drop=ANY_LOSS), Silent(), force=True
+        )
+        write_json(made_file, {"format": 1, "recommended": made["int8"]["recommended"] or "float32"})
+    if not (folder / "nncf.xml").is_file():
+        _make_peers(run_folder, folder, size, python)
+    ours, plain = folder / "ours.onnx", folder / "plain.onnx"
+    contenders = [
+        Contender("eager", "eager", run_folder, floats, False),
+        Contender("plain", "onnxruntime", plain, floats, False),
+        Contender("float32", "onnxruntime", ours, pixels, False),
+        Contender("int8", "onnxruntime", folder / "ours.int8.onnx", pixels, False),
+        Contender("openvino", "openvino", plain, floats, True),
+        Contender("openvino-int8", "openvino", folder / "nncf.xml", floats, True),
+        Contender("openvino-ours", "openvino", folder / "ours.int8.onnx", pixels, True),
+        Contender("ncnn", "ncnn", folder / "traced.ncnn", floats, True),
+    ]
+    return contenders, str(read_json(made_file, "file")["recommended"])
+
+
+def _normalised(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    scaled = (images.astype(np.float32) / 255 - np.float32(mean)) / np.float32(std)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def _make_peers(run_folder: Path, folder: Path, size: int, python: Path) -> None:
+    """The plain export, its quantization by NNCF, and ncnn's conversion; each says its own trouble on stderr."""
+    run = read_run(run_folder)
+    net = nets.create(run.model, len(run.classes), weights=run_folder / WEIGHTS_FILE, input_size=(size, size)).eval()
+    example = torch.randn(1, 3, size, size)
+    torch.onnx.export(net, (example,), folder / "plain.onnx", dynamo=True, external_data=False, verbose=False)
+    torch.jit.trace(net, example).save(folder / "traced.pt")
+    with (folder / "peers.log").open("w") as log:
+        pnnx = [str(python.parent / "pnnx"), "traced.pt", f"inputshape=[1,3,{size},{size}]", "fp16=0"]
+        subprocess.run(pnnx, cwd=folder, stdout=log, stderr=log, check=False)
+        quantize = [str(python), "-c", QUANTIZE, "plain.onnx", "calibration-floats.npy", "nncf.xml"]
+        subprocess.run(quantize, cwd=folder, stdout=log, stderr=log, check=False)
+
+
+def measure(contenders: list[Contender], threads: int, options: argparse.Namespace, python: Path) -> dict[str, Any]:
+    """All rounds of one row."""
+    turns: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+    failed: dict[str, str] = {}
+    loads = []
+    for _ in range(options.rounds):
+        for contender in contenders:
+            if contender.name in failed:
+                continue
+            loads.append(os.getloadavg()[0])
+            try:
+                turns[contender.name].append(_turn(contender, threads, options.seconds, python))
+            except (subprocess.CalledProcessError, OSError) as error:
+                said = getattr(error, "stderr", "") or str(error)
+                failed[contender.name] = said.strip().splitlines()[-1][:300] if said.strip() else "it failed"
+    found = {c.name: _summary(c, turns[c.name]) for c in contenders if turns[c.name]}
+    eager = np.array(turns["eager"][0]["answers"])
+    for name, row in found.items():
+        row["top1_agreement"] = float((np.array(turns[name][0]["answers"]) == eager).mean())
+        row["speed_beside_plain"] = found["plain"]["p50_s"] / row["p50_s"]
+    return {"contenders": found, "failed": failed, "load": [min(loads), max(loads)]}
+
+
+def _turn(contender: Contender, threads: int, seconds: float, python: Path) -> dict[str, Any]:
+    command = [str(python) if contender.is_peer else sys.executable, str(WORKER), contender.kind, str(contender.file)]
+    command += ["--pictures", str(contender.pictures), "--threads", str(threads), "--seconds", str(seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    value: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return value
+
+
+def _summary(contender: Contender, turns: list[dict[str, Any]]) -> dict[str, Any]:
+    times = np.concatenate([turn["latency_s"] for turn in turns])
+    return {
+        "p50_s": float(np.median(times)),
+        "p90_s": float(np.percentile(times, 90)),
+        "p50_s_by_round": [float(np.median(turn["latency_s"])) for turn in turns],
+        "runs": len(times),
+        "load_s": statistics.median(turn["load_s"] for turn in turns),
+        "first_s": statistics.median(turn["first_s"] for turn in turns),
+        "peak_rss_bytes": max(turn["peak_rss_bytes"] for turn in turns),
+        "size_bytes": contender.size_bytes,
+    }
+
+
+def words(row: dict[str, Any]) -> str:
+    """One line a row."""
+
+    def each() -> Iterator[str]:
+        for name, found in row["contenders"].items():
+            mark = "*" if name == row["recommended"] else ""
+            yield f"{name}{mark} {1000 * found['p50_s']:.2f} ({found['speed_beside_plain']:.2f}x)"
+
+    failed = "".join(f"; {name} failed: {why}" for name, why in row["failed"].items())
+    return f"{row['network']} {row['size']} px, {row['threads']} threads, ms: {', '.join(each())}{failed}"
+
+
+if __name__ == "__main__":
+    main()
