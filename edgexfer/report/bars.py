@@ -35,7 +35,7 @@ def draw_bars(
     *,
     axis: str,
     write: Callable[[float], str],
-    wide: bool,
+    width: float,
     description: str,
 ) -> Markup:
     """Bars from 0 to the right (to the left where a value is negative), each with its value at its end.
@@ -46,12 +46,13 @@ def draw_bars(
         colours: Of each series, positions in the page's colours.
         axis: What the horizontal axis shows, with its unit.
         write: Writes a value at the end of its bar.
-        wide: For a screen; else for a phone.
+        width: In CSS pixels.
         description: What a screen reader says.
     """
+    is_wide = width > 400
     tips: list[str] = []
     tall = GAP + BAR * len(colours)
-    with svg.figure(780 if wide else 320, 40 + tall * len(rows)) as (drawing, axes):
+    with svg.figure(width, 40 + tall * len(rows)) as (drawing, axes):
         axes.grid(False)
         axes.set_yticks([])
         axes.set_ylim(tall * len(rows), 0)
@@ -71,11 +72,11 @@ def draw_bars(
                 )  # fmt: skip
                 text.set_in_layout(False)
             label = axes.annotate(
-                svg.shortened(row.name, 90 if wide else 44), (0.0, top + GAP - 14),
+                svg.shortened(row.name, round(width / 8)), (0.0, top + GAP - 14),
                 xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=svg.INK, va="center",
             )  # fmt: skip
             label.set_in_layout(False)
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high + (high - low) * (0.09 if wide else 0.2))
+        axes.set_xlim(low, high + (high - low) * (0.09 if is_wide else 0.2))
         axes.set_xlabel(axis)
         return svg.inline(drawing, name, description, tips)

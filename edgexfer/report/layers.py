@@ -85,7 +85,7 @@ def _figure(name: str, group: Sequence[tuple[Config, dict[str, Cost]]]) -> Figur
     drawings = [
         draw_bars(
             f"{name}-{'wide' if wide else 'narrow'}", rows, list(range(len(group))), axis="mean time, ms",
-            write=lambda v: f"{v:.3g}", wide=wide, description=description,
+            write=lambda v: f"{v:.3g}", width=780 if wide else 320, description=description,
         )
         for wide in (True, False)
     ]  # fmt: skip

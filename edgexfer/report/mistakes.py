@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from functools import partial
 
 from edgexfer.report import answers as judged
+from edgexfer.report.calibration import calibration
+from edgexfer.report.cells import Behind, Cell, behind_cells, cells
 from edgexfer.report.heatmap import draw_heatmap
 from edgexfer.report.models import Naming
-from edgexfer.report.pictures import PictureReader, thumbnail
+from edgexfer.report.pictures import SIDE, PictureReader, thumbnail
 from edgexfer.report.records import FoundRun, Predictions
 from edgexfer.report.tables import Figure, Row, Table
-from edgexfer.report.values import Value, percent, shown
+from edgexfer.report.values import Value, percent, plain, shown
 from edgexfer.runs import PREDICTIONS_FILE
 
 MOST_TABLE_CLASSES = 24
@@ -21,16 +22,7 @@ MOST_PAIRS = 10
 MOST_WRONG = 12
 MOST_RIGHT = 10
 MOST_PICTURED_RUNS = 8
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of the confusion table: a count, its share of the row, and whether it is on the diagonal."""
-
-    count: int
-    share: float
-    right: bool
-    title: str
+SMALL = 112
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,8 @@ class Answers:
         classes: Names.
         cells: Rows of the confusion table; empty where there are too many classes.
         heatmap: The matrix as a picture, where there are too many classes for a table.
+        behind: The pictures behind the cells.
+        calibration: The reliability diagram.
         by_class: Recall and precision of each class.
         pairs: The most frequent confusions.
         mistakes: The most confident mistakes.
@@ -70,12 +64,14 @@ class Answers:
     name: str
     label: str
     split: str
-    images: int
+    images: Value
     top1: Value
     wrong: int
     classes: Sequence[str]
     cells: Sequence[Sequence[Cell]]
     heatmap: Figure | None
+    behind: Sequence[Behind]
+    calibration: Figure
     by_class: Table
     pairs: Table
     mistakes: Sequence[Card]
@@ -96,44 +92,41 @@ def answers_of(runs: Sequence[FoundRun], naming: Naming, reader: PictureReader) 
 def _answers(
     number: int, run: FoundRun, predictions: Predictions, naming: Naming, reader: PictureReader | None
 ) -> Answers:
-    classes = run.run.classes
+    classes, name = run.run.classes, naming.names[run.label]
     matrix = judged.confusion(predictions, len(classes))
     found = judged.answers(predictions)
     fits = len(classes) <= MOST_TABLE_CLASSES
     wrong, right = judged.confident_mistakes(found, MOST_WRONG), judged.sample_right(found, MOST_RIGHT)
     origin = f"{run.label}/{PREDICTIONS_FILE}#/{predictions.split}"
+    shot = partial(_card, run, origin=origin, reader=reader)
+    chosen = behind_cells(found) if fits and reader else {}
+    anchors = {place: f"cell-{number}-{place[0]}-{place[1]}" for place in chosen}
     return Answers(
-        name=naming.names[run.label],
+        name=name,
         label=run.label,
         split=predictions.split,
-        images=len(predictions),
+        images=Value(plain(len(predictions)), len(predictions), f"{origin} | count"),
         top1=shown(judged.top1(predictions), percent, f"{origin} | top1"),
         wrong=sum(not a.right for a in found),
         classes=classes,
-        cells=_cells(matrix, classes) if fits else (),
+        cells=cells(matrix, classes, origin, anchors) if fits else (),
         heatmap=None if fits else _heatmap(number, matrix, len(predictions)),
+        behind=[
+            Behind(
+                anchors[t, a],
+                f"“{classes[t]}” called “{classes[a]}”" if t != a else f"“{classes[t]}”, rightly named",
+                [shot(answer, side=SMALL) for answer in some],
+                int(matrix[t, a]) - len(some),
+            )
+            for (t, a), some in sorted(chosen.items())
+        ],
+        calibration=calibration(number, name, predictions, origin),
         by_class=_by_class(matrix, classes, origin),
         pairs=_pairs(matrix, classes, origin),
-        mistakes=[_card(run, answer, reader, origin) for answer in wrong] if reader else (),
-        right=[_card(run, answer, reader, origin) for answer in right] if reader else (),
+        mistakes=[shot(answer) for answer in wrong] if reader else (),
+        right=[shot(answer) for answer in right] if reader else (),
         skipped=predictions.skipped,
     )
-
-
-def _cells(matrix: judged.Matrix, classes: Sequence[str]) -> list[list[Cell]]:
-    totals = np.maximum(matrix.sum(axis=1), 1)
-    return [
-        [
-            Cell(
-                int(count),
-                round(float(count / totals[t]), 3),
-                t == a,
-                f"{count} of {totals[t]} pictures of “{classes[t]}” were called “{classes[a]}”",
-            )
-            for a, count in enumerate(row)
-        ]
-        for t, row in enumerate(matrix)
-    ]
 
 
 def _heatmap(number: int, matrix: judged.Matrix, images: int) -> Figure:
@@ -171,10 +164,10 @@ def _pairs(matrix: judged.Matrix, classes: Sequence[str], origin: str) -> Table:
     return Table("Most frequent confusions", ("truth", "answer", "times"), rows, frozenset({1}))
 
 
-def _card(run: FoundRun, answer: judged.Answer, reader: PictureReader, origin: str) -> Card:
+def _card(run: FoundRun, answer: judged.Answer, *, origin: str, reader: PictureReader | None, side: int = SIDE) -> Card:
     classes = run.run.classes
     return Card(
-        image=thumbnail(run.run, answer.file, reader),
+        image=thumbnail(run.run, answer.file, reader, side) if reader else None,
         file=answer.file,
         truth=classes[answer.label],
         answer=classes[answer.answer],

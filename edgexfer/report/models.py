@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgexfer.report.latency import percentile
 from edgexfer.report.lineage import Lineage, is_student
-from edgexfer.report.machines import by_machine
+from edgexfer.report.machines import by_machine, machine_names
 from edgexfer.report.measured import Config
-from edgexfer.report.records import Found, FoundRun
+from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Row, Table
 from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, size, times
 
-HEADS = ("network", "validation", "test", "parameters", "teacher ÷ this", "operations", "weights", "median latency")
+HEADS = ("network", "validation", "test", "calibration error", "parameters", "teacher ÷ this", "operations", "size")
+MOST_MACHINES = 4
+Measured = Sequence[tuple[str, list[Config]]]
 
 
 @dataclass(frozen=True)
@@ -72,27 +74,41 @@ def network_name(model: str) -> str:
 
 
 def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
-    """Every run, each family together: teachers, student, baseline."""
-    rows: dict[str, Row] = {}
+    """Every run, each family together: teachers, student, baseline; below each run the files made of it."""
+    measured = _measured(lineage)
+    rows: dict[str, list[Row]] = {}
+
+    def add(run: FoundRun, told: Any = None, pointer: str = "") -> None:
+        if run.label not in rows:
+            row = _run_row(run, measured, naming, told, pointer)
+            rows[run.label] = [row, *(_file_row(a, run, measured) for a in lineage.artifacts_of(found, run))]
+
     for family in lineage.families:
         told = family.student.run.scores.get("teacher")
         pointer = family.student.origin("/scores/teacher")
         for teacher in family.teachers:
-            rows.setdefault(teacher.label, _run_row(teacher, lineage, naming, None, ""))
+            add(teacher)
         if isinstance(told, Mapping) and len(family.teachers) != 1:
-            row = _told_row(told, pointer, ensemble=len(family.teachers) > 1)
-            rows.setdefault(f"{told.get('name')}|{told.get('parameters')}|{told.get('val_top1')}", row)
+            row = _told_row(told, pointer, len(measured), ensemble=len(family.teachers) > 1)
+            rows.setdefault(f"{told.get('name')}|{told.get('parameters')}|{told.get('val_top1')}", [row])
         for run in filter(None, (family.student, family.baseline)):
-            rows.setdefault(run.label, _run_row(run, lineage, naming, told, pointer))
+            add(run, told, pointer)
     for run in lineage.others:
-        rows.setdefault(run.label, _run_row(run, lineage, naming, None, ""))
-    return Table("Accuracy, size and speed of every network", HEADS, list(rows.values()))
+        add(run)
+    heads = (*HEADS, *(f"latency, {name}" for name, _ in measured))
+    return Table("Accuracy, size and speed of every network", heads, [row for some in rows.values() for row in some])
 
 
-def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, pointer: str) -> Row:
+def _measured(lineage: Lineage) -> Measured:
+    """The real machines that timed a run's files, with what they measured one picture at a time."""
+    groups = by_machine([c for c in lineage.configs if c.refusal is None and c.is_single])
+    named = zip(machine_names(groups), groups, strict=True)
+    return [(name, group) for name, group in named if any(config.run for config in group)][:MOST_MACHINES]
+
+
+def _run_row(run: FoundRun, measured: Measured, naming: Naming, teacher: Any, pointer: str) -> Row:
     scores = run.run.scores
-    ratio = parameter_ratio(run, teacher, pointer)
-    fastest = fastest_config(on_device(lineage.configs_of(run)))
+    ece = "test_ece" if scores.get("test_ece") is not None else "val_ece"
     return Row(
         name=network_name(run.run.model),
         tag=naming.tags[run.label],
@@ -101,16 +117,41 @@ def _run_row(run: FoundRun, lineage: Lineage, naming: Naming, teacher: Any, poin
         cells=(
             shown(scores.get("val_top1"), percent, run.origin("/scores/val_top1")),
             shown(scores.get("test_top1"), percent, run.origin("/scores/test_top1")),
+            shown(scores.get(ece), percent, run.origin(f"/scores/{ece}")),
             shown(scores.get("parameters"), amount, run.origin("/scores/parameters")),
-            ratio or MISSING,
+            parameter_ratio(run, teacher, pointer) or MISSING,
             shown(scores.get("operations"), amount, run.origin("/scores/operations")),
             shown(scores.get("weights_bytes"), size, run.origin("/scores/weights_bytes")),
-            median(fastest) if fastest else MISSING,
+            *(_latency([c for c in group if c.run is run]) for _, group in measured),
         ),
     )
 
 
-def _told_row(told: Mapping[str, Any], pointer: str, *, ensemble: bool) -> Row:
+def _file_row(artifact: FoundArtifact, run: FoundRun, measured: Measured) -> Row:
+    """An ONNX file of a run; an int8 one has an accuracy of its own, on pictures held out from its making."""
+    top1 = shown(artifact.int8_proof.get("top1"), percent, f"{artifact.proof_label}#/int8/top1")
+    on_test = run.run.scores.get("test_top1") is not None
+    mine = [[c for c in group if c.value.get("sha256") == artifact.sha256] for _, group in measured]
+    return Row(
+        name=f"as ONNX, {artifact.precision}",
+        note=artifact.label,
+        is_part=True,
+        cells=(
+            MISSING if on_test else top1,
+            top1 if on_test else MISSING,
+            *[MISSING] * 4,
+            Value(size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),
+            *map(_latency, mine),
+        ),
+    )
+
+
+def _latency(configs: list[Config]) -> Any:
+    fastest = fastest_config(configs)
+    return median(fastest) if fastest else MISSING
+
+
+def _told_row(told: Mapping[str, Any], pointer: str, machines: int, *, ensemble: bool) -> Row:
     """A teacher whose run is not at hand, or an ensemble, as the student's run tells of it."""
     return Row(
         name=str(told.get("name", "teacher")),
@@ -119,11 +160,12 @@ def _told_row(told: Mapping[str, Any], pointer: str, *, ensemble: bool) -> Row:
         cells=(
             shown(told.get("val_top1"), percent, f"{pointer}/val_top1"),
             shown(told.get("test_top1"), percent, f"{pointer}/test_top1"),
+            shown(told.get("test_ece"), percent, f"{pointer}/test_ece"),
             shown(told.get("parameters"), amount, f"{pointer}/parameters"),
             MISSING,
             shown(told.get("operations"), amount, f"{pointer}/operations"),
             shown(told.get("weights_bytes"), size, f"{pointer}/weights_bytes"),
-            MISSING,
+            *[MISSING] * machines,
         ),
     )
 
@@ -139,13 +181,13 @@ def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
 
 def on_device(configs: list[Config]) -> list[Config]:
     """Those measured on the first machine that timed any: the board, where there is one."""
-    timed = [group for group in by_machine([c for c in configs if c.refusal is None]) if group]
+    timed = [group for group in by_machine([c for c in configs if c.refusal is None and c.is_single]) if group]
     return timed[0] if timed else []
 
 
 def fastest_config(configs: list[Config]) -> Config | None:
-    """The configuration with the lowest median among those whose times may be shown."""
-    timed = [config for config in configs if config.refusal is None]
+    """The configuration with the lowest median of one picture among those whose times may be shown."""
+    timed = [config for config in configs if config.refusal is None and config.is_single]
     return min(timed, key=lambda config: percentile(config.latency_s, 50) or 0.0, default=None)
 
 

@@ -20,6 +20,7 @@ from edgexfer.report.pictures import PictureReader, default_reader
 from edgexfer.report.proofs import proofs
 from edgexfer.report.provenance import commands, origins
 from edgexfer.report.records import Found
+from edgexfer.report.search import searches
 from edgexfer.report.speed import machines
 from edgexfer.report.training import learning_curves
 from edgexfer.report.transfer import transfer_square
@@ -109,6 +110,7 @@ def _sections(found: Found, lineage: Lineage, reader: PictureReader) -> dict[str
         "curves": learning_curves(found.runs, naming),
         "answers": answers_of(found.runs, naming, reader),
         "proofs": proofs(found, lineage, naming),
+        "searches": searches(found),
         "commands": commands(found),
         "origins": origins(found, naming),
         "notes": found.notes,

@@ -15,7 +15,7 @@ from edgexfer.report.values import Value, is_number, percent, plain, shown, size
 
 METADATA = "metadata"
 NOT_TOLD = ("format", "artifact", "int8")
-SHOWN_ELSEWHERE = ("trace", "artifact")
+SHOWN_ELSEWHERE = ("trace", "artifact", "verdict")
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,16 @@ def _facts(artifact: FoundArtifact, run_name: str | None) -> Table:
         Row("network", (words(info.get("model")),)),
         Row("precision", (words(info.get("precision")) + (f" for {info['target']}" if info.get("target") else ""),)),
         Row("input", (" × ".join(map(str, shape)) if isinstance(shape, list) else "–",)),
-        Row("classes", (words(len(info["classes"]) if isinstance(info.get("classes"), list) else None),)),
+        Row("classes", (_count(info.get("classes"), f"{artifact.label}#{METADATA}/classes"),)),
         Row("file", (Value(size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),)),
         Row("came from", (run_name or words(info.get("parent_sha256")),)),
         Row("SHA-256", (artifact.sha256,)),
     ]
     return Table("The file", ("", ""), rows, frozenset({1}))
+
+
+def _count(value: Any, origin: str) -> Value:
+    return shown(len(value) if isinstance(value, list) else None, plain, f"{origin} | count")
 
 
 def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:

@@ -161,6 +161,14 @@ def signed_percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda v, _: "0%" if abs(v) < 1e-12 else f"{v * 100:+.{decimals}f}%"))
 
 
+def whole_axis(axis: Axis) -> None:
+    """A few whole numbers, written out."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(2, integer=True, min_n_ticks=1))
+    axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+
+
 def counts_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of counts, written out."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

@@ -20,6 +20,7 @@ class Row:
         tag: A word beside the name (``teacher``, ``student``).
         colour: Position in the page's colours, or ``None``.
         is_quiet: Whether the row is set back.
+        is_part: Whether the row belongs to the one above it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Row:
     tag: str = ""
     colour: int | None = None
     is_quiet: bool = False
+    is_part: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def transfer_square(runs: Sequence[FoundRun], naming: Naming) -> Figure | None:
     return Figure(
         "Which of the four ways to transfer",
         _CAPTION,
-        _drawn("square", advised, naming, 560, 340, description),
+        _drawn("square", advised, naming, 780, 360, description),
         narrow=_drawn("square-narrow", advised, naming, 320, 300, description),
         table=_table(advised, names),
         keys=[Key(name, naming.colours[run.label]) for name, (run, _) in zip(names, advised, strict=True)],

@@ -31,6 +31,7 @@ class Page(HTMLParser):
     tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     numbers: list[tuple[str, str, str]] = field(default_factory=list)
     text: str = ""
+    cells: list[tuple[str, bool]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -40,8 +41,16 @@ class Page(HTMLParser):
         found = {key: value or "" for key, value in attrs}
         self.tags.append((tag, found))
         self._open.append(tag)
+        if tag == "td":
+            self.cells.append(("", found.get("class") == "w" and not self._is_facts()))
         if tag == "data":
+            if "td" in self._open:
+                self.cells[-1] = (self.cells[-1][0], True)
             self.numbers.append((found["value"], found["data-from"], ""))
+
+    def _is_facts(self) -> bool:
+        tables = [attributes.get("class", "") for tag, attributes in self.tags if tag == "table"]
+        return "facts" in tables[-1]
 
     def handle_endtag(self, tag: str) -> None:
         while self._open and self._open.pop() != tag:
@@ -50,6 +59,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not {"style", "script"} & set(self._open[-1:]):
             self.text += data
+        if "td" in self._open:
+            self.cells[-1] = (self.cells[-1][0] + data, self.cells[-1][1])
         if self._open[-1:] == ["data"]:
             value, origin, text = self.numbers[-1]
             self.numbers[-1] = (value, origin, text + data)
@@ -108,7 +119,7 @@ class Files:
         logits = np.array([line["logits"] for line in lines])
         given = logits.argmax(axis=1)
         what, *where = derived.split()
-        at = [int(w) for w in where]
+        at = [int(w) for w in where if w.isdigit()]
         if what == "top1":
             return float(np.mean(truth == given))
         if what == "images":
@@ -119,6 +130,25 @@ class Files:
             return float(np.mean(truth[given == at[0]] == at[0]))
         if what == "confused":
             return float(np.sum((truth == at[0]) & (given == at[1])))
+        every = np.exp(logits - logits.max(axis=1, keepdims=True))
+        surest = (every / every.sum(axis=1, keepdims=True)).max(axis=1)
+        if what == "count":
+            return float(len(lines))
+        if what == "confidence":
+            return float(np.mean(surest))
+        if what == "ece":
+            gaps = [
+                abs(float(np.sum((truth == given)[mine]) - np.sum(surest[mine])))
+                for low in range(15)
+                if (mine := (surest > low / 15) & (surest <= (low + 1) / 15)).any()
+            ]
+            return float(np.sum(gaps) / len(lines))
+        if what == "interval":
+            mine = (surest > int(where[0]) / 15) & (surest <= (int(where[0]) + 1) / 15)
+            right, sure = (truth == given)[mine], surest[mine]
+            ways = {"count": len, "confidence": np.mean, "accuracy": lambda _: np.mean(right)}
+            ways["gap"] = lambda v: np.mean(right) - np.mean(v)
+            return float(ways[where[1]](sure))
         assert what == "probability"
         row = np.exp(logits[at[0]] - logits[at[0]].max())
         return float(row[at[1]] / row.sum())
@@ -145,6 +175,13 @@ def test_every_number_is_the_number_in_its_file(world: Any, page: Page) -> None:
         assert float(value) == pytest.approx(files.number(origin), rel=1e-12, abs=1e-15), (origin, text)
 
 
+def test_no_number_in_a_table_stands_without_its_file(page: Page) -> None:
+    """Columns of words aside: the classes of this page are called by numbers."""
+    figure = re.compile(r"[−+-]?[\d,]+(\.\d+)?\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|MHz)?")
+    assert sum(has_file for _, has_file in page.cells) > 300
+    assert [text for text, has_file in page.cells if not has_file and figure.fullmatch(text.strip())] == []
+
+
 UNITS = {
     "%": 0.01,
     "ms": 1e-3,
@@ -169,9 +206,12 @@ UNITS = {
 def test_every_number_is_written_as_what_it_is(page: Page) -> None:
     seen = 0
     for value, origin, text in page.numbers:
-        match = re.fullmatch(r"([−\d.,e+-]+)\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|MHz|)", text)
+        match = re.fullmatch(r"([−+\d.,e-]+)\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|MHz|)", text)
         if match is None:
             assert re.search(r"points (above|below)|level with|\d+ of \d+", text), text
+            continue
+        if origin.endswith(" gap"):  # in percentage points
+            assert float(value) == pytest.approx(float(match.group(1).replace("−", "-")) / 100, abs=5.1e-4)
             continue
         written = float(match.group(1).replace(",", "").replace("−", "-"))
         factors = [UNITS[match.group(2)]] + ([1e-3] if match.group(2) == "" and "latency" in origin else [])
@@ -231,6 +271,19 @@ def test_proofs_and_commands_are_told(page: Page) -> None:
         in page.text
     )
     assert "speedup" in page.text
+
+
+def test_students_stand_against_their_teacher_with_a_latency_for_each_real_machine(world: Any, page: Page) -> None:
+    text = page.text
+    for head in ("calibration error", "teacher ÷ this", "as ONNX, float32", "as ONNX, int8"):
+        assert head in text
+    assert "latency, Raspberry Pi 4 Model B" in text and "latency, Intel Xeon Silver 4314" in text
+    assert "latency, Cortex-A53" not in text  # the emulated one
+    origins = {origin for _, origin, _ in page.numbers}
+    assert "student.proof.json#/int8/top1" in origins
+    assert {"student.onnx | bytes", "student.int8.onnx | bytes"} <= origins
+    for figure in ("Under lasting load", "What each layer costs", "How far the figures can be relied on"):
+        assert figure in page.text
 
 
 def test_emulated_times_are_never_shown(make: Any, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def drawings(name: str) -> list[str]:
         draw_heatmap("f", np.eye(30, dtype=np.int64), name),
         draw_course("g", panels, wide=True, description=name),
         draw_strips("h", strips, limit=0.05, wide=False, description=name),
-        draw_bars("i", bars, [0, 1], axis="ms", write=str, wide=True, description=name),
+        draw_bars("i", bars, [0, 1], axis="ms", write=str, width=780, description=name),
     ]
 
 

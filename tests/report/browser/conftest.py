@@ -53,7 +53,12 @@ def hostile(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "run", classes=HOSTILE, model=HOSTILE[1], images=40, accuracy=0.6,
         files=lambda split, i: f"{HOSTILE[i % 4]}/{i}.jpg", argv=["edgexfer", "finetune", *HOSTILE],
     )  # fmt: skip
-    make.result(root / "r.json", [make.config(name) for name in HOSTILE], cpu=HOSTILE[1])
+    configs = [make.profiled(make.judged(make.config(name))) for name in HOSTILE]
+    for config in configs:
+        for operator in config["profile"]:
+            operator["layer"] = HOSTILE[0]
+        config["stability"] = {"stable": False, "symptoms": HOSTILE, "causes": [{"cause": HOSTILE[1], "remedy": "-"}]}
+    make.result(root / "r.json", [*configs, make.sustained(HOSTILE[3])], cpu=HOSTILE[1])
     return write_report([run, root / "r.json"], root / "report.html", title=HOSTILE[0]).out
 
 

@@ -53,7 +53,7 @@ def test_every_figure_is_drawn(visit: Callable[..., Any], page_file: Path, width
     figures = page.evaluate(FIGURES)
     assert figures
     for figure in figures:
-        assert figure["width"] > 200 and figure["height"] > 80 and figure["marks"] > 3, figure
+        assert figure["width"] > 200 and figure["height"] > 60 and figure["marks"] > 3, figure
     hidden = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length")
     assert hidden == 0
 
@@ -113,6 +113,30 @@ def test_keys_reach_what_scrolls_and_what_opens(visit: Callable[..., Any], usual
     page.focus("details.run:not([open]) > summary")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.parentElement.open")
+
+
+@pytest.mark.parametrize("how", ["mouse", "keys"])
+def test_a_count_leads_to_the_pictures_behind_it(visit: Callable[..., Any], usual: Path, how: str) -> None:
+    page = visit(usual)
+    count = page.locator(".matrix td.miss a").first
+    behind = page.locator(f'[id="{count.get_attribute("href")[1:]}"]')
+    assert not behind.is_visible()
+    if how == "mouse":
+        count.click()
+    else:
+        count.focus()
+        page.keyboard.press("Enter")
+    behind.wait_for(state="visible")
+    assert behind.locator("img").first.evaluate("e => e.naturalWidth") > 0
+    assert page.locator(".behind:visible").count() == 1
+    assert page.said == []
+
+
+def test_figures_carry_their_values_on_hover_or_beside_them(visit: Callable[..., Any], usual: Path) -> None:
+    page = visit(usual)
+    silent = """[...document.querySelectorAll('figure')].filter(
+      f => f.querySelector('svg.plot') && !f.querySelector('details table') && !f.querySelector('svg title'))"""
+    assert page.evaluate(f"{silent}.map(f => f.querySelector('h3').textContent)") == []
 
 
 def test_it_prints_to_a_few_pages(visit: Callable[..., Any], usual: Path, tmp_path: Path) -> None:

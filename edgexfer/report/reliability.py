@@ -1,0 +1,61 @@
+"""The reliability diagram: accuracy by probability, and below it on how many pictures each bar stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from markupsafe import Markup
+
+from edgexfer.report import svg
+
+
+class Bin(Protocol):
+    """The pictures of one interval of probability."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+
+    @property
+    def confidence(self) -> float:
+        """Their mean probability."""
+
+    @property
+    def accuracy(self) -> float:
+        """Their share of right answers."""
+
+
+def draw_reliability(name: str, bins: Sequence[Bin], description: str) -> Markup:
+    """Bars of accuracy beside the line of honest probabilities, the gap hatched in the colour of mistakes."""
+    filled = [one for one in bins if one.count]
+    tips: list[str] = []
+    with svg.panels(350, [235, 75]) as (drawing, (upper, lower)):
+        upper.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for one in filled:
+            middle, width = (one.low + one.high) / 2, (one.high - one.low) * 0.86
+            upper.bar([middle], [one.accuracy], width, color=svg.series(0), alpha=0.8)[0].set_gid(svg.tip_id(len(tips)))
+            gap = one.confidence - one.accuracy
+            upper.bar([middle], [gap], width, bottom=one.accuracy, color=svg.series(1), alpha=0.28)
+            tips.append(
+                f"{one.low:.0%} to {one.high:.0%}: {one.count:,} pictures, given {one.confidence:.1%}, right"
+                f" {one.accuracy:.1%}"
+            )
+            lower.bar([middle], [one.count], width, color=svg.MUTED, alpha=0.45)
+        upper.set_xlim(0, 1)
+        upper.set_ylim(0, 1.02)
+        upper.set_title("share that is right", loc="left", color=svg.MUTED, fontsize=svg.FONT)
+        svg.percent_axis(upper.yaxis)
+        lower.set_title("pictures", loc="left", color=svg.MUTED, fontsize=svg.FONT)
+        svg.whole_axis(lower.yaxis)
+        svg.percent_axis(lower.xaxis)
+        lower.set_xlabel("probability given to the answer")
+        return svg.inline(drawing, name, description, tips)
