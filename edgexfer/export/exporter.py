@@ -30,7 +30,9 @@ from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
 NOT_ASKED = "folding was turned off (--no-fold-bn)"
-FOLD_EXAMPLES = 4
+FOLD_EXAMPLES = 2
+PARITY_IMAGES = 24
+"""Real pictures that ONNX Runtime is compared with PyTorch on, at most: two rounds of batches of 1, 3 and 8."""
 
 Say = Callable[[str], None]
 
@@ -45,24 +47,33 @@ class _Folding:
 
 @dataclass(frozen=True)
 class _Answers:
-    """PyTorch's answers, taken before anything is touched."""
+    """PyTorch's answers, taken before anything is touched, and the real pictures that were asked about."""
 
     golden: parity.Reference
+    images: np.ndarray
     pictures: parity.Reference | None
 
     @classmethod
     def of(cls, net: nn.Module, request: ExportRequest, pictures: Pictures) -> _Answers:
-        rule, images = request.preprocessing, pictures.images
+        rule, images = request.preprocessing, _spread(pictures.images, PARITY_IMAGES)
         golden = parity.reference(net, golden_pixels(SEED, rule), rule)
         outputs = golden.logits.shape[1]
         if outputs != len(request.classes):
             raise ExportError(f"the network has {outputs} outputs, but there are {len(request.classes)} class names")
-        return cls(golden, parity.reference(net, images, rule) if len(images) else None)
+        return cls(golden, images, parity.reference(net, images, rule) if len(images) else None)
+
+
+def _spread(images: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of the pictures, evenly spread."""
+    if len(images) <= count:
+        return images
+    chosen: np.ndarray = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
+    return chosen
 
 
 @dataclass(frozen=True)
-class Remade:
-    """An artifact made again: the model and its metadata."""
+class Proven:
+    """A proven artifact that is not written: the model and its metadata."""
 
     model: onnx.ModelProto
     info: ArtifactInfo
@@ -106,7 +117,7 @@ def export_network(
     folding = _fold(net, request, pictures, say)
     form, machine = form_for(request.runtime_version), target_of(request.target)
     model, folding = _export(folding, request, form, say)
-    proven = _prove(model, answers, folding, request, pictures)
+    proven = _prove(model, answers, folding, request)
     content = graph.to_bytes(proven.model)
     _write(files.float32, content, form)
     proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"], "form": asdict(form)}
@@ -119,7 +130,7 @@ def export_network(
     if not request.int8:
         return result
     source = Source(proven.model, proven.info, content)
-    witnesses = Witnesses(pictures.images, pictures.labels, proven.logits)
+    witnesses = Witnesses(pictures.images, pictures.labels)
     options = Options(machine.arithmetic if machine else None, request.calibration, request.max_drop, pictures.tuning)
     made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
     _write(files.int8, made.content, form)
@@ -131,7 +142,7 @@ def export_network(
     return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
 
 
-def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Remade:
+def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Proven:
     """The float32 artifact that a network gives now, made as ``info`` says, with its proof made anew.
 
     Raises:
@@ -146,8 +157,7 @@ def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Remade:
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, lambda _: None)
     model, folding = _export(folding, request, form, lambda _: None)
-    proven = _prove(model, answers, folding, request, pictures)
-    return Remade(proven.model, proven.info)
+    return _prove(model, answers, folding, request)
 
 
 def _write(path: Path, content: bytes, form: Form) -> None:
@@ -205,24 +215,13 @@ def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> 
     return model, folding
 
 
-@dataclass(frozen=True)
-class _Proven:
-    """A labelled model, and its own answers on the pictures, if there are any."""
-
-    model: onnx.ModelProto
-    info: ArtifactInfo
-    logits: np.ndarray | None
-
-
-def _prove(
-    model: onnx.ModelProto, answers: _Answers, folding: _Folding, request: ExportRequest, pictures: Pictures
-) -> _Proven:
+def _prove(model: onnx.ModelProto, answers: _Answers, folding: _Folding, request: ExportRequest) -> Proven:
     """Compares golden samples and pictures, and labels the model with what came out."""
     content, rule, kind = graph.to_bytes(model), request.preprocessing, request.input
     on_golden = parity.compare(content, golden_pixels(SEED, rule), answers.golden, rule, kind)
-    proven, images = on_golden, len(pictures.images)
+    proven = on_golden
     if answers.pictures is not None:
-        proven = parity.compare(content, pictures.images, answers.pictures, rule, kind)
+        proven = parity.compare(content, answers.images, answers.pictures, rule, kind)
     info = ArtifactInfo(
         classes=request.classes,
         preprocessing=rule,
@@ -236,12 +235,11 @@ def _prove(
             folding.max_rel_error_f64,
             max(proven.max_abs_error, on_golden.max_abs_error),
             proven.top1_agreement,
-            images,
+            len(answers.images),
         ),
         golden=golden_of(on_golden.logits, SEED, tolerance_of(on_golden.logits)),
     )
-    labelled, info = graph.attach(model, info)
-    return _Proven(labelled, info, proven.logits if images else None)
+    return Proven(*graph.attach(model, info))
 
 
 def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
