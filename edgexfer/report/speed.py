@@ -51,6 +51,13 @@ def machines(lineage: Lineage, naming: Naming) -> list[Machine]:
     return [_machine(i, group, name, naming) for i, (group, name) in enumerate(zip(groups, names, strict=True))]
 
 
+def tables_of(lineage: Lineage) -> list[tuple[str, Table, bool]]:
+    """For each machine its name, the table of every configuration, and whether it was emulated."""
+    groups = by_machine(lineage.configs)
+    named = zip(machine_names(groups), groups, strict=True)
+    return [(name, configurations(group), group[0].result.emulated) for name, group in named]
+
+
 def _machine(number: int, configs: list[Config], name: str, naming: Naming) -> Machine:
     timed = [config for config in configs if config.refusal is None]
     colours = dict(zip(map(id, timed), _colours(timed, naming), strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from edgexfer.errors import EdgexferError
-from edgexfer.report import write_report
+from edgexfer.report import ReportSummary, write_report
 from edgexfer.runs import Run
 from edgexfer.workflows.data import remembered
 
@@ -43,6 +43,8 @@ class Pictures:
         return self._readers[key]
 
 
-def make_report(paths: list[Path], out: Path, *, title: str | None = None, force: bool = False) -> None:
-    """Writes the page of ``paths`` to ``out``."""
-    write_report(paths, out, force=force, title=title, picture=Pictures())
+def make_report(
+    paths: list[Path], out: Path, *, title: str | None = None, force: bool = False, form: str | None = None
+) -> ReportSummary:
+    """Writes the report of ``paths`` to ``out``; see ``edgexfer.report.write_report``."""
+    return write_report(paths, out, force=force, title=title, picture=Pictures(), form=form)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgexfer.report.page import write_report
+from edgexfer.report import write_report
 from tests.report.conftest import make_run
 
 ADVICE: dict[str, Any] = {
