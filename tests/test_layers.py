@@ -27,7 +27,8 @@ ALLOWED = {
     "classifier": GROUND | {"device"},
 }
 ROOMS = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-ALLOWED["workflows"] = ROOMS - {"cli"}
+ALLOWED["workflows"] = ROOMS - {"cli", "studies"}
+ALLOWED["studies"] = ROOMS - {"cli"}
 ALLOWED["cli"] = ROOMS
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "sklearn", "matplotlib", "PIL")
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "bundle": ("bundle", "Make the folder that goes to the device."),
     "bench": ("bench", "Verify and time a model or bundle on this machine."),
     "compare": ("compare", "Compare two benchmark results, where they can be compared."),
+    "study": ("study", "Show what batch norm, transfer or distillation does, on digits or your pictures."),
     "report": ("report", "One HTML page of runs, proofs and measurements."),
     "cache": ("cache", "List, measure or clear what is kept to save time."),
 }

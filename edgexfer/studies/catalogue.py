@@ -1,0 +1,45 @@
+"""The studies by name; listing them loads none."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgexfer.registry import Registry
+
+if TYPE_CHECKING:
+    from edgexfer.studies.values import Study
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study in the list.
+
+    Attributes:
+        name: What it is called.
+        title: The question that it answers.
+        expected_s: Rough seconds that its three seeds take on the digits, on one core of a workstation.
+        module: Where it lives.
+    """
+
+    name: str
+    title: str
+    expected_s: float
+    module: str
+
+    def load(self) -> Study:
+        """The study itself."""
+        study: Study = importlib.import_module(f"edgexfer.studies.{self.module}").STUDY
+        return study
+
+
+_ENTRIES = (Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 120, "bn_dense"),)
+
+
+def studies() -> Registry[Entry]:
+    """Every study by name, in the order of reading."""
+    registry: Registry[Entry] = Registry("study")
+    for entry in _ENTRIES:
+        registry.add(entry.name, entry)
+    return registry

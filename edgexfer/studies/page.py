@@ -1,0 +1,58 @@
+"""A study's page: plots, what was expected against what was measured, two paragraphs; one file that needs no other."""
+
+from __future__ import annotations
+
+import shlex
+from importlib import resources
+from pathlib import Path
+
+from markupsafe import Markup
+
+from edgexfer.files import write_text
+from edgexfer.report.values import duration
+from edgexfer.studies.values import APPEARED, REVERSED, StudyResult, Telling
+
+_BADGES = {APPEARED: "good", REVERSED: "bad"}
+
+
+def write_page(result: StudyResult, telling: Telling, out: Path) -> None:
+    """Writes the page of a study."""
+    write_text(out, render(result, telling))
+
+
+def render(result: StudyResult, telling: Telling) -> str:
+    """The page; everything that is not markup of ours is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _resource("edgexfer.studies", name)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        result=result,
+        telling=telling,
+        verdict=verdict(result),
+        badges=_BADGES,
+        counts=[dict(one.data) for one in result.measured],
+        command=shlex.join(result.command) if result.command else "",
+        took=duration(result.seconds),
+        style=Markup(_resource("edgexfer.report", "page.css")),  # ours, not the user's
+    )
+
+
+def verdict(result: StudyResult) -> str:
+    """How many of the expected effects appeared, in one sentence."""
+    found = sum(claim.verdict == APPEARED for claim in result.claims)
+    turned = sum(claim.verdict == REVERSED for claim in result.claims)
+    total = len(result.claims)
+    text = f"{found} of {total} expected effects appeared" if total != 1 else "The expected effect "
+    if total == 1:
+        text += "appeared" if found else "did not appear"
+    return text + (f", {turned} turned out the opposite." if turned else ".")
+
+
+def _resource(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

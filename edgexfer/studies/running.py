@@ -1,0 +1,148 @@
+"""Runs a study: seed by seed, each kept when it is finished, so that an interrupted study is gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgexfer.data import Splits
+from edgexfer.device import load
+from edgexfer.errors import RecipeError, WouldOverwriteError
+from edgexfer.files import FORMAT, read_json, remove, write_json
+from edgexfer.runs import utc_now
+from edgexfer.studies.catalogue import Entry, studies
+from edgexfer.studies.page import write_page
+from edgexfer.studies.values import Lab, Measured, Study, StudyResult
+from edgexfer.training import Listener
+from edgexfer.training.job import split_views
+from edgexfer.workflows.data import DataChoice
+
+STUDY_FILE, PAGE_FILE = "study.json", "study.html"
+SEEDS_FOLDER, WORK_FOLDER = "seeds", "work"
+USUAL_SEEDS = (0, 1, 2)
+_FACTS = ("system", "architecture", "cpu", "cpu_features", "cores", "memory_bytes", "virtual", "python")
+
+
+@dataclass(frozen=True)
+class StudyTarget:
+    """Where a study goes.
+
+    Attributes:
+        out: Its folder.
+        force: Whether what is there may be replaced.
+        argv: The command as it was typed.
+    """
+
+    out: Path
+    force: bool = False
+    argv: tuple[str, ...] = ()
+
+
+def run_study(
+    name: str,
+    data: DataChoice,
+    target: StudyTarget,
+    listener: Listener,
+    *,
+    seeds: Sequence[int] = USUAL_SEEDS,
+    fast: bool = False,
+) -> StudyResult:
+    """Measures a study and leaves ``study.json`` and ``study.html`` in ``target.out``.
+
+    Seeds that are finished there already, of the same study on the same pictures, are taken as they are.
+
+    Args:
+        name: One of ``catalogue.studies()``.
+        data: The pictures; each seed draws its own split where the source brings none.
+        target: Where it goes.
+        listener: Hears how it goes.
+        seeds: One measurement each.
+        fast: The short form: fewer pictures and steps.
+
+    Raises:
+        UnknownNameError: No study goes by that name.
+        RecipeError: There are no seeds, or one twice.
+        WouldOverwriteError: Something else lies in ``target.out``, and ``force`` is off.
+    """
+    entry = studies()[name]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise RecipeError(f"seeds are {list(seeds)}; at least one is needed, and each once")
+    study = entry.load()
+    measured: list[Measured] = []
+    classes: tuple[str, ...] = ()
+    for seed in seeds:
+        splits = dataclasses.replace(data, seed=seed).load()
+        classes = splits.classes
+        measured.append(_seed(entry, study, splits, seed, fast, target, listener))
+    result = StudyResult(
+        name=name,
+        title=entry.title,
+        source=data.source,
+        classes=classes,
+        measured=tuple(measured),
+        claims=tuple(study.judge([one.numbers for one in measured])),
+        fast=fast,
+        command=target.argv,
+        created=utc_now(),
+        machine=machine_facts(),
+    )
+    write_json(target.out / STUDY_FILE, result.to_dict())
+    write_page(result, study.tell(result), target.out / PAGE_FILE)
+    return result
+
+
+def machine_facts() -> dict[str, Any]:
+    """What a result says of the machine: nothing that names its owner."""
+    found = load("_edgexfer_machine").describe()
+    return {
+        **{key: found[key] for key in _FACTS},
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _seed(
+    entry: Entry, study: Study, splits: Splits, seed: int, fast: bool, target: StudyTarget, listener: Listener
+) -> Measured:
+    """One seed, as it lies in the folder or measured now."""
+    counts = {f"{name}_images": len(view) for name, view in split_views(splits).items()}
+    data = {**counts, "fingerprint": splits.fingerprint}
+    identity = {"study": entry.name, "fast": fast, "data": data}
+    file = target.out / SEEDS_FOLDER / f"{seed}.json"
+    known = read_json(file, "seed of a study") if file.is_file() else None
+    if known is not None and known["identity"] == identity:
+        listener.say(f"seed {seed}: measured already, in {known['seconds']:.0f} s")
+        return Measured(seed, known["numbers"], known["seconds"], data)
+    if known is not None and not target.force:
+        raise WouldOverwriteError(
+            f"{str(target.out)!r} holds seed {seed} of another study, of other pictures or of the other form; choose"
+            " another --out or pass --force to replace it"
+        )
+    listener.say(f"seed {seed}: {entry.name} on {splits.source}, {', '.join(f'{n} {k}' for k, n in counts.items())}")
+    work = target.out / WORK_FOLDER / str(seed)
+    _claim_work(work, identity)
+    started = time.perf_counter()
+    numbers = study.measure(Lab(splits, seed, fast, work, listener))
+    seconds = time.perf_counter() - started
+    write_json(file, {"format": FORMAT, "identity": identity, "numbers": numbers, "seconds": seconds})
+    remove(work)
+    if not os.listdir(work.parent):
+        work.parent.rmdir()
+    listener.say(f"seed {seed}: done in {seconds:.0f} s")
+    return Measured(seed, numbers, seconds, data)
+
+
+def _claim_work(work: Path, identity: dict[str, Any]) -> None:
+    """The seed's folder for runs: gone on with where it is of the same study, emptied otherwise."""
+    note = work / "identity.json"
+    if note.is_file() and read_json(note, "study's work folder")["identity"] == identity:
+        return
+    remove(work)
+    write_json(note, {"format": FORMAT, "identity": identity})

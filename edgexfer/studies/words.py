@@ -1,0 +1,40 @@
+"""Sentences of the studies' pages, made from what was measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from edgexfer.studies.values import ABSENT, APPEARED, Claim, StudyResult
+
+
+def percent_of(shares: Sequence[float]) -> str:
+    """Mean of some shares in percent, with their spread where there are several."""
+    mean = f"{statistics.fmean(shares):.1%}"
+    return mean if len(shares) < 2 else f"{mean} (spread {statistics.stdev(shares) * 100:.1f} points)"
+
+
+def joined(values: Sequence[int | None], never: str = "never") -> str:
+    """Whole numbers one after the other, as ``110, 71 and 90``; ``None`` is ``never``."""
+    texts = [never if value is None else f"{value:,}" for value in values]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Words one after the other, as ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def claim_words(claim: Claim) -> str:
+    """Whether an effect appeared, as the end of a sentence."""
+    if claim.verdict == APPEARED:
+        return "the expected effect"
+    return "not the effect that was expected" if claim.verdict == ABSENT else "the opposite of what was expected"
+
+
+def seeds_words(result: StudyResult) -> str:
+    """What the lines of a figure are."""
+    count = len(result.measured)
+    if count == 1:
+        return f"A single seed ({result.measured[0].seed}): no spread is known."
+    return f"Lines are means over {count} seeds, bands reach from the lowest to the highest."
