@@ -65,12 +65,13 @@ class Pool:
     reader: Callable[[Sequence[Picture]], Callable[[int], Image.Image]]
     notes: tuple[str, ...] = ()
 
-    def view(self, name: str, chosen: Sequence[int]) -> View:
-        """The view of some of the pictures."""
+    def view(self, name: str, chosen: Sequence[int], groups: NDArray[np.int64] | None = None) -> View:
+        """The view of some of the pictures; ``groups`` are those of the pool."""
         pictures = [self.pictures[i] for i in chosen]
         labels = np.array([p.label for p in pictures], dtype=np.int64)
         files, digests = tuple(p.name for p in pictures), tuple(p.digest for p in pictures)
-        return View(name, files, labels, self.reader(pictures), digests, self.skipped if name == "all" else ())
+        kept = None if groups is None else np.unique(groups[list(chosen)], return_inverse=True)[1]
+        return View(name, files, labels, self.reader(pictures), digests, self.skipped if name == "all" else (), kept)
 
 
 def assemble(
@@ -134,13 +135,14 @@ def _views(
         return _given(pools, "train") or val, val, test
     flat = "all" in pools
     check_fractions(options.val_split, options.test_split if flat else 0.0)
-    sides = _cut(source, classes, pools["all" if flat else "train"], options, options.test_split if flat else 0.0, said)
     pool = pools["all" if flat else "train"]
+    sides, groups = _cut(source, classes, pool, options, options.test_split if flat else 0.0, said)
     train, val = (
-        pool.view(name, np.flatnonzero(sides == side).tolist()) for name, side in (("train", TRAIN), ("val", VAL))
+        pool.view(name, np.flatnonzero(sides == side).tolist(), groups)
+        for name, side in (("train", TRAIN), ("val", VAL))
     )
     if flat and (sides == TEST).any():
-        test = pool.view("test", np.flatnonzero(sides == TEST).tolist())
+        test = pool.view("test", np.flatnonzero(sides == TEST).tolist(), groups)
     if not flat:
         said.append(f"no val split: {len(val)} of {len(sides)} training pictures are set apart for it")
     return train, val, test
@@ -153,8 +155,8 @@ def _given(pools: Mapping[str, Pool], name: str) -> View | None:
 
 def _cut(
     source: str, classes: Sequence[str], pool: Pool, options: Options, test_split: float, said: list[str]
-) -> NDArray[np.int64]:
-    """Which side each picture of a pool goes to."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which side each picture of a pool goes to, and its group."""
     digests = [p.digest for p in pool.pictures]
     labels = np.array([p.label for p in pool.pictures], dtype=np.int64)
     shorter = np.array([min(p.size) for p in pool.pictures], dtype=np.int64)
@@ -178,7 +180,7 @@ def _cut(
     missing = [classes[c] for c in range(len(classes)) if not (labels[sides == VAL] == c).any()]
     if missing:
         said.append(f"classes with too few different pictures for a place in val: {listing(missing)}")
-    return sides
+    return sides, groups
 
 
 def _too_few(source: str, pictures: int, groups: int, classes: int) -> str:

@@ -103,6 +103,8 @@ def _is_class_folder(folder: Path) -> bool:
 
 def _missing(name: str, named: NamedSet, root: Path, why: str = "") -> DataError:
     detail = f" ({why})" if why else ""
+    if Path(name).is_dir():
+        detail += f" (the folder of that name here is {os.curdir}{os.sep}{name})"
     if named.remedy:
         return DataError(f"{name!r} is not in {str(root)!r}{detail}; {named.remedy}")
     return DataError(

@@ -24,6 +24,8 @@ class View:
         read: Gives picture ``i`` upright, RGB, at full size.
         digests: SHA-256 of each picture's content, in hexadecimal.
         skipped: ``(file, reason)`` of pictures that were left out; filled by ``load_labelled`` only.
+        groups: A number for each picture ``(N,)``; those with the same one (copies, near-duplicates, the user's own
+            groups) are kept together whenever some are held out. ``None`` where every picture stands for itself.
     """
 
     name: str
@@ -32,6 +34,7 @@ class View:
     read: Callable[[int], Image.Image]
     digests: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    groups: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.files)

@@ -158,7 +158,10 @@ def measure_job(job: Job, listener: Listener) -> Measurements:
     extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
     train = job.splits.train
     rows = extract(train, job.stores["train"], listener)
-    return measure(rows, train.labels, job.splits.classes, extract.depths, seed=job.settings.seed, listener=listener)
+    return measure(
+        rows, train.labels, job.splits.classes, extract.depths, groups=train.groups, seed=job.settings.seed,
+        listener=listener,
+    )  # fmt: skip
 
 
 def measure(
@@ -167,6 +170,7 @@ def measure(
     classes: Sequence[str],
     places: Sequence[Place],
     *,
+    groups: Ints | None = None,
     seed: int = 0,
     listener: Listener | None = None,
 ) -> Measurements:
@@ -177,14 +181,16 @@ def measure(
         labels: ``(N,)``.
         classes: Names, ``K``.
         places: The places in ``rows``, from shallow to deep, without the embedding.
+        groups: Pictures with the same number are held out together; each alone if ``None``.
         seed: Of folds and draws.
         listener: Hears how it goes.
     """
     embedding = rows[EMBEDDING]
     count, counts = len(labels), np.bincount(labels, minlength=len(classes))
-    fitted = fit_on_features(embedding, labels, len(classes), seed=seed, listener=listener)
+    fitted = fit_on_features(embedding, labels, len(classes), groups=groups, seed=seed, listener=listener)
     chosen = sampled(count, seed)
-    probes = probe_by_depth(rows, places, labels, len(classes), seed) if fitted.top1 is not None else []
+    together = None if groups is None else groups[chosen]
+    probes = probe_by_depth(rows, places, labels, len(classes), seed, groups) if fitted.top1 is not None else []
     chance = majority_share(labels)
     return Measurements(
         images=count,
@@ -193,7 +199,7 @@ def measure(
         rarest=int(counts[counts > 0].min()),
         chance=chance,
         probe=fitted.top1 or Interval(chance, 0.0, 1.0),
-        knn=wilson(knn_top1(embedding[chosen], labels[chosen]) * len(chosen), len(chosen)),
+        knn=wilson(knn_top1(embedding[chosen], labels[chosen], groups=together) * len(chosen), len(chosen)),
         logme=logme(embedding[chosen], labels[chosen]),
         h_score=h_score(embedding[chosen], labels[chosen]),
         probe_by_depth=tuple(probes),

@@ -101,7 +101,7 @@ def choose_cut(
         extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
         rows = extract(job.splits.train, job.stores["train"], listener)
         classes, labels = len(job.splits.classes), job.splits.train.labels
-        probes = probe_by_depth(rows, extract.depths, labels, classes, job.settings.seed)
+        probes = probe_by_depth(rows, extract.depths, labels, classes, job.settings.seed, job.splits.train.groups)
         told = ", ".join(f"{probe.place} {probe.top1:.1%}" for probe in probes)
         listener.say(f"linear probe by depth: {told}")
     inner = [probe for probe in probes if probe.place != EMBEDDING]

@@ -65,6 +65,7 @@ def fit_on_features(
     labels: Ints,
     classes: int,
     *,
+    groups: Ints | None = None,
     views: int = 1,
     balance: bool = False,
     seed: int = 0,
@@ -76,6 +77,7 @@ def fit_on_features(
         features: ``(views N, D)``: the plain view of N pictures, then further views of the same N in the same order.
         labels: Of the N pictures.
         classes: ``K``.
+        groups: Of the N pictures; those with the same number are held out together. Each alone if ``None``.
         views: How many views there are.
         balance: Whether every class counts the same, however many pictures it has.
         seed: Of the folds.
@@ -83,15 +85,16 @@ def fit_on_features(
     """
     started = time.perf_counter()
     count = len(labels)
-    groups, repeated = np.tile(np.arange(count), views), np.tile(labels, views)
+    groups = np.arange(count) if groups is None else groups
+    together, repeated = np.tile(groups, views), np.tile(labels, views)
     weights = balanced_weights(repeated) if balance else None
     validation, top1, l2 = None, None, 1.0
-    if np.bincount(labels).max() > 1:
+    if np.bincount(labels[np.unique(groups, return_index=True)[1]]).max() > 1:  # a class with two groups
         listener = listener or Silent()
         listener.begin("cross-validation", len(L2_GRID))
         try:
             validation = cross_validate(
-                features, repeated, classes, groups=groups, held_out=np.arange(views * count) < count,
+                features, repeated, classes, groups=together, held_out=np.arange(views * count) < count,
                 weights=weights, repeats=repeats_for(count), seed=seed,
                 progress=lambda done, _: listener.advance(done, "strengths"),
             )  # fmt: skip
@@ -152,7 +155,7 @@ def fit_students_head(
         varied = Varied(augment, job.splits.mirrors, job.settings.seed, number)
         parts.append(extract(train, job.stores["train"], listener, varied))
     fitted = fit_on_features(
-        stacked(parts), train.labels, len(job.splits.classes), views=views, balance=balance,
+        stacked(parts), train.labels, len(job.splits.classes), groups=train.groups, views=views, balance=balance,
         seed=job.settings.seed, listener=listener,
     )  # fmt: skip
     put_head(student.net, fitted.head)

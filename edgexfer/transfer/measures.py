@@ -117,8 +117,20 @@ def h_score(features: NDArray[np.floating], labels: Ints) -> float:
     return float((1 - shrinkage) * np.trace(np.linalg.pinv(covariance, hermitian=True) @ between))
 
 
-def knn_top1(features: NDArray[np.floating], labels: Ints, neighbours: int = KNN_NEIGHBOURS) -> float:
-    """Leave-one-out accuracy of the ``neighbours`` nearest by cosine; the nearer of two equal votes wins."""
+def knn_top1(
+    features: NDArray[np.floating], labels: Ints, neighbours: int = KNN_NEIGHBOURS, groups: Ints | None = None
+) -> float:
+    """Leave-one-out accuracy of the ``neighbours`` nearest by cosine; the nearer of two equal votes wins.
+
+    Args:
+        features: ``(N, D)``.
+        labels: ``(N,)``.
+        neighbours: How many vote.
+        groups: Pictures with the same number do not vote for one another; each alone if ``None``.
+
+    Raises:
+        TrainingError: A single picture has no neighbours.
+    """
     rows = np.asarray(features, np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     neighbours = min(neighbours, len(rows) - 1)
@@ -126,14 +138,17 @@ def knn_top1(features: NDArray[np.floating], labels: Ints, neighbours: int = KNN
         raise TrainingError("one picture has no neighbours; two are needed at least")
     right = 0
     kinds = int(labels.max()) + 1
+    groups = np.arange(len(rows)) if groups is None else groups
     for start in range(0, len(rows), 1024):
         part = rows[start : start + 1024]
         near = part @ rows.T
-        near[np.arange(len(part)), start + np.arange(len(part))] = -np.inf
+        near[groups[start : start + len(part), None] == groups[None, :]] = -np.inf
         chosen = np.argsort(-near, axis=1, kind="stable")[:, :neighbours]
         similarity = np.take_along_axis(near, chosen, axis=1)
         votes = np.zeros((len(part), kinds))
         for column in range(neighbours):
-            votes[np.arange(len(part)), labels[chosen[:, column]]] += 1 + 1e-6 * similarity[:, column]
+            votes[np.arange(len(part)), labels[chosen[:, column]]] += np.where(
+                np.isfinite(similarity[:, column]), 1 + 1e-6 * similarity[:, column], 0.0
+            )
         right += int((votes.argmax(axis=1) == labels[start : start + len(part)]).sum())
     return right / len(rows)

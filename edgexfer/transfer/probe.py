@@ -34,7 +34,9 @@ class Probe:
     top1: float
 
 
-def probe_by_depth(rows: Rows, places: Sequence[Place], labels: Ints, classes: int, seed: int) -> list[Probe]:
+def probe_by_depth(
+    rows: Rows, places: Sequence[Place], labels: Ints, classes: int, seed: int, groups: Ints | None = None
+) -> list[Probe]:
     """Cross-validated accuracy of a linear head on the features at each place, and on the embedding, last.
 
     Args:
@@ -43,13 +45,17 @@ def probe_by_depth(rows: Rows, places: Sequence[Place], labels: Ints, classes: i
         labels: ``(N,)``.
         classes: ``K``.
         seed: Of folds and draws.
+        groups: Pictures with the same number are held out together; each alone if ``None``.
     """
     chosen = sampled(len(labels), seed)
+    together = None if groups is None else groups[chosen]
     repeats = repeats_for(len(chosen))
     where = [*((place.name, place.depth) for place in places), (EMBEDDING, 1.0)]
     found = []
     for name, depth in where:
-        validation = cross_validate(rows[name][chosen], labels[chosen], classes, repeats=repeats, seed=seed)
+        validation = cross_validate(
+            rows[name][chosen], labels[chosen], classes, groups=together, repeats=repeats, seed=seed
+        )
         found.append(Probe(name, depth, validation.top1(labels[chosen])))
     return found
 

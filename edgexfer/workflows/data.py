@@ -111,5 +111,6 @@ def take(view: View, indices: np.ndarray) -> View:
         files=tuple(view.files[i] for i in indices),
         labels=view.labels[indices],
         digests=tuple(view.digests[i] for i in indices),
+        groups=None if view.groups is None else view.groups[indices],
         read=lambda i: read(int(indices[i])),
     )

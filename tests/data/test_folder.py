@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -107,6 +108,10 @@ def test_group_by_keeps_patients_together(folder_of: Make) -> None:
         for file in view.files:
             seen.setdefault(file.split("/")[1].split("_")[0], set()).add(view.name)
     assert all(len(names) == 1 for names in seen.values())
+    assert splits.train.groups is not None
+    patients = [re.search(r"patient\d+", name).group() for name in splits.train.files]  # type: ignore[union-attr]
+    assert len(set(zip(patients, splits.train.groups.tolist(), strict=True))) == len(set(patients))
+    assert set(splits.train.groups.tolist()) == set(range(len(set(patients)))), "numbered anew within the split"
 
 
 def test_bad_pictures_are_skipped_and_counted_or_refused(folder_of: Make) -> None:

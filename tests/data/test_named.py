@@ -183,6 +183,13 @@ def test_a_class_folder_of_the_name_under_the_root(folder_of: Callable[..., Path
     assert splits.classes == ("cat", "dog") and len(splits.train) == 8
 
 
+def test_a_folder_of_the_same_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"the folder of that name here is \./cifar10"):
+        load_splits("cifar10")
+
+
 def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tmp_path / "cifar10/cifar-10-batches-py"
     base.mkdir(parents=True)

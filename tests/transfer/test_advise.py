@@ -102,3 +102,18 @@ def test_one_picture_a_class_still_gets_an_answer() -> None:
     found = measure({"embedding": features}, np.arange(3), ("a", "b", "c"), [])
     assert (found.probe.low, found.probe.high) == (0.0, 1.0)
     assert advice_from(found).corner[0] == "few"
+
+
+def test_pictures_of_one_burst_are_held_out_together() -> None:
+    """Random labels, each picture seven times: only who sees a copy of what he is asked can know the answer."""
+    rng = np.random.default_rng(0)
+    bursts = np.repeat(np.arange(60), 7)
+    labels = rng.integers(0, 2, 60)[bursts]
+    features = rng.normal(size=(60, 64))[bursts] + 0.01 * rng.normal(size=(420, 64))
+    rows = {"layer": features, "embedding": features}
+    alone = measure(rows, labels, ("a", "b"), (Place("layer", "layer", 0.5),))
+    together = measure(rows, labels, ("a", "b"), (Place("layer", "layer", 0.5),), groups=bursts)
+    assert alone.probe.value > 0.95 and alone.knn.value > 0.95 and alone.probe_by_depth[0].top1 > 0.95
+    assert together.probe.value < 0.7 and together.knn.value < 0.7 and together.probe_by_depth[0].top1 < 0.7
+    lone = measure(rows, labels, ("a", "b"), (), groups=np.unique(labels, return_inverse=True)[1])
+    assert lone.probe.value == lone.chance, "one group a class: nothing can be held out"

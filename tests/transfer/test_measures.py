@@ -72,6 +72,15 @@ def test_neighbours_agree_with_scikit_learn() -> None:
         knn_top1(features[:1], labels[:1])
 
 
+def test_neighbours_of_ones_own_group_do_not_vote() -> None:
+    features = np.array([[1.0, 0.0], [1.0, 0.01], [0.9, 0.3], [0.0, 1.0], [0.01, 1.0], [0.3, 0.9]])
+    bursts = np.array([0, 0, 1, 2, 2, 3])  # near-duplicates that carry a label of their own
+    labels = np.array([0, 0, 1, 1, 1, 0])
+    assert knn_top1(features, labels, 1) == 4 / 6
+    assert knn_top1(features, labels, 1, bursts) == 0.0
+    assert knn_top1(features, labels, 5, np.zeros(6, np.int64)) == 0.5, "nobody votes: the first class"
+
+
 def test_intervals_have_literal_ends() -> None:
     half = wilson(50, 100)
     assert (half.value, half.low, half.high) == pytest.approx((0.5, 0.40383, 0.59617), abs=1e-5)
