@@ -16,6 +16,7 @@ _HALF = (0.5, 0.5, 0.5)
 STATISTICS = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": (_HALF, _HALF),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "bytes": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
 
@@ -82,6 +83,15 @@ TABLE: dict[str, Facts] = {
     "cifar-resnet44": Facts(722_936, 194_475_008, 32, 32, 1),
     "cifar-resnet56": Facts(917_368, 251_098_112, 32, 32, 1),
     "cifar-resnet110": Facts(1_792_312, 505_902_080, 32, 32, 1),
+    "cifar-resnet8x4": Facts(1_464_840, 354_603_008, 32, 32, 1, statistics="cifar100"),
+    "cifar-resnet32x4": Facts(7_665_160, 2_166_542_336, 32, 32, 1, statistics="cifar100"),
+    "cifar-resnet50": Facts(25_549_352, 2_599_714_816, 32, 32, 1, statistics="cifar100"),
+    "cifar-wrn-16-1": Facts(239_416, 53_441_536, 32, 32, 1, statistics="cifar100"),
+    "cifar-wrn-16-2": Facts(819_384, 202_467_328, 32, 32, 1, statistics="cifar100"),
+    "cifar-wrn-40-1": Facts(628_280, 166_687_744, 32, 32, 1, statistics="cifar100"),
+    "cifar-wrn-40-2": Facts(2_371_256, 655_452_160, 32, 32, 1, statistics="cifar100"),
+    "cifar-wrn-28-10": Facts(37_113_784, 10_487_924_736, 32, 32, 1, statistics="cifar100"),
+    "cifar-mobilenet-v2-0.5": Facts(1_965_736, 15_351_296, 32, 32, 1, statistics="cifar100"),
     "mlperf-resnet8": Facts(142_536, 25_129_984, 32, 32, 4, multiple=4, statistics="bytes"),
     "alexnet": Facts(61_100_840, 1_428_376_960, 224, 256, 63, "alexnet-owt-7be5be79.pth"),
     "convnext_base": Facts(88_591_464, 30_709_458_944, 224, 232, 32, "convnext_base-6075fbad.pth"),

@@ -20,7 +20,8 @@ def test_every_classification_network_of_torchvision_is_there():
 def test_our_own_are_there():
     own = ["tiny-darknet", "tiny-darknet-relu", "mlperf-resnet8"]
     own += [f"mobilenet-v1{kind}{width}" for kind in ("", "-leaky") for width in ("", "-0.75", "-0.5", "-0.25")]
-    own += [f"cifar-resnet{depth}" for depth in (20, 32, 44, 56, 110)]
+    own += [f"cifar-resnet{depth}" for depth in (20, 32, 44, 56, 110, "8x4", "32x4", 50)]
+    own += ["cifar-wrn-16-1", "cifar-wrn-16-2", "cifar-wrn-40-1", "cifar-wrn-40-2", "cifar-mobilenet-v2-0.5"]
     assert set(own) <= set(nets.names())
     assert len(set(nets.names())) == len(nets.names())
     for name in own:

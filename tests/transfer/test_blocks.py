@@ -13,8 +13,8 @@ from edgexfer.transfer import blocks
 
 SIZES = {"alexnet": 63, "vgg11": 32, "densenet121": 32, "squeezenet1_0": 48, "vit_b_32": 32, "swin_t": 32}
 NAMES = (
-    "tiny-darknet", "mobilenet-v1-0.25", "cifar-resnet20", "resnet18", "squeezenet1_0", "shufflenet_v2_x0_5",
-    "mobilenet_v3_small", "googlenet", "densenet121", "swin_t",
+    "tiny-darknet", "mobilenet-v1-0.25", "cifar-resnet20", "cifar-wrn-16-2", "resnet18", "squeezenet1_0",
+    "shufflenet_v2_x0_5", "mobilenet_v3_small", "googlenet", "densenet121", "swin_t",
 )  # fmt: skip
 
 
