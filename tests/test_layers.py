@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "edgexfer"
-GROUND = {"errors", "registry", "files", "preprocessing", "runs", "version", "torchvision_import", "onnxruntime_import"}
+GROUND = {
+    "errors",
+    "registry",
+    "files",
+    "preprocessing",
+    "runs",
+    "progress",
+    "version",
+    "torchvision_import",
+    "onnxruntime_import",
+}
 ALLOWED = {
     **dict.fromkeys(GROUND, GROUND),
     "device": {"errors"},  # and its scripts nothing at all: tests/device/test_files_alone.py

@@ -16,6 +16,7 @@ COMMANDS = {
     "advise": ("advise", "Which of the four ways to transfer fits your pictures, and why."),
     "finetune": ("finetune", "Fit a network, pretrained or not, to your own classes."),
     "distill": ("distill", "Teach a compact student with a teacher, or several."),
+    "watch": ("watch", "Show a running training in the terminal."),
     "evaluate": ("evaluate", "Accuracy of a run or an ONNX file on labelled pictures."),
     "export": ("export", "Fold BatchNorm and write a proven ONNX file, float32 and int8, of a run or a file."),
     "inspect": ("inspect", "Show what is in a run or an ONNX file, and the state of each BatchNorm."),

@@ -50,6 +50,9 @@ class Talk:
         """Prints a sentence that should not be overlooked."""
         self._print(f"[yellow]Warning:[/yellow] {escape(text)}", f"Warning: {text}")
 
+    def training(self, run: Path, epochs: int) -> None:
+        """Needs no word of its own: what follows says it."""
+
     def begin(self, title: str, total: int) -> None:
         """Shows a bar, on a terminal only."""
         self.end()

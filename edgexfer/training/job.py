@@ -30,6 +30,7 @@ from edgexfer.training.compute import (
     seconds_a_step,
 )
 from edgexfer.training.fit import fit
+from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import leave_run
 from edgexfer.training.listener import Listener
@@ -223,18 +224,19 @@ def train(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"
         f" of {len(batches)} steps on {job.device}: about {people_time(estimate)}"
     )
-    result = fit(
-        student,
-        step,
-        batches,
-        lambda net: job.predictions(net, "val"),
-        job.settings,
-        device=job.device,
-        folder=out,
-        resume_folder=out / RESUME_FOLDER,
-        listener=listener,
-        extras=replace(extras, compute=compute),
-    )
+    with followed(out, job.settings.epochs, listener) as told:
+        result = fit(
+            student,
+            step,
+            batches,
+            lambda net: job.predictions(net, "val"),
+            job.settings,
+            device=job.device,
+            folder=out,
+            resume_folder=out / RESUME_FOLDER,
+            listener=told,
+            extras=replace(extras, compute=compute),
+        )
     record = {**record, **compute.to_dict()}
     return leave_run(
         job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores, finish=finish

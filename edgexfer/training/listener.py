@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -14,6 +15,9 @@ class Listener(Protocol):
 
     def warn(self, text: str) -> None:
         """A sentence that the person should not overlook."""
+
+    def training(self, run: Path, epochs: int) -> None:
+        """A training starts, or goes on, in the run folder ``run``; the epochs told from now on are its."""
 
     def begin(self, title: str, total: int) -> None:
         """A piece of work of ``total`` units starts."""
@@ -35,6 +39,9 @@ class Silent:
         """Ignores it."""
 
     def warn(self, text: str) -> None:
+        """Ignores it."""
+
+    def training(self, run: Path, epochs: int) -> None:
         """Ignores it."""
 
     def begin(self, title: str, total: int) -> None:

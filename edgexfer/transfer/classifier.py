@@ -18,6 +18,7 @@ from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training import Extras, Job, Listener, fit, hard_label_step
 from edgexfer.training.checkpoint import copy_state
 from edgexfer.training.fit import FitResult
+from edgexfer.training.followed import followed
 from edgexfer.training.leave import leave_run
 from edgexfer.training.optim import LayerPlan
 from edgexfer.transfer.blocks import EMBEDDING, Cut, before_dense_layers, cut_at
@@ -64,18 +65,19 @@ def train_classifier(
     listener.say(f"retraining everything above {parts.place.name}: {above:,} of {total:,} parameters")
     train, val = compute_crossings(job, student, parts.prefix, strategy.views, listener)
     layers = LayerPlan() if policy == "train" else LayerPlan(thaws=batchnorm_frozen(parts.suffix))
-    result = fit(
-        parts.suffix,
-        hard_label_step(job.settings.label_smoothing, class_weights(job, strategy.balance)),
-        train,
-        lambda net: predict_crossings(net, val, job.splits.val.labels, job.device),
-        job.settings,
-        device=job.device,
-        folder=out,
-        resume_folder=out / RESUME_FOLDER,
-        listener=listener,
-        extras=Extras(layers=layers, count_start=True, identity={"strategy": strategy.to_dict()}),
-    )
+    with followed(out, job.settings.epochs, listener) as told:
+        result = fit(
+            parts.suffix,
+            hard_label_step(job.settings.label_smoothing, class_weights(job, strategy.balance)),
+            train,
+            lambda net: predict_crossings(net, val, job.splits.val.labels, job.device),
+            job.settings,
+            device=job.device,
+            folder=out,
+            resume_folder=out / RESUME_FOLDER,
+            listener=told,
+            extras=Extras(layers=layers, count_start=True, identity={"strategy": strategy.to_dict()}),
+        )
     scores |= {"cut": parts.place.name, "trained_parameters": above, "views": train.views, "bn_policy": policy}
     if probes:
         scores["probe_by_depth"] = [vars(probe) for probe in probes]
