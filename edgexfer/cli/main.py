@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": ("verify", "Check that an ONNX file still is what was exported, also against its run."),
     "bundle": ("bundle", "Make the folder that goes to the device."),
     "bench": ("bench", "Verify and time a model or bundle on this machine."),
+    "choose": ("choose", "The most accurate model inside a budget of latency, size and memory."),
     "compare": ("compare", "Compare two benchmark results, where they can be compared."),
     "study": ("study", "Show what batch norm, transfer or distillation does, on digits or your pictures."),
     "report": ("report", "One HTML page of runs, proofs and measurements."),

@@ -47,7 +47,7 @@ def gather(paths: Sequence[Path]) -> Found:
         note on the page instead.
 
     Raises:
-        FormatError: A path does not exist, is nothing that a report shows, is damaged, or holds nothing.
+        FormatError: A path does not exist, is nothing that edgexfer makes or measures, is damaged, or holds nothing.
     """
     basket = _Basket()
     for path in paths:
@@ -55,7 +55,7 @@ def gather(paths: Sequence[Path]) -> Found:
     if not list(basket):
         names = ", ".join(repr(str(p)) for p in paths) or "no path"
         raise FormatError(
-            f"found nothing to report in {names}: no run (a folder with {RUN_FILE}), no benchmark result (.json), no"
+            f"found nothing of edgexfer in {names}: no run (a folder with {RUN_FILE}), no benchmark result (.json), no"
             " .onnx file and no bundle; name one, or make one with edgexfer quickstart"
         )
     return _read_all(basket)
@@ -79,8 +79,8 @@ def _add_named(basket: _Basket, path: Path) -> None:
         basket.artifacts.setdefault(onnx)
     elif not _add_file(basket, path):
         raise FormatError(
-            f"{str(path)!r} is nothing that a report shows; allowed: a run folder, a benchmark result (.json), an .onnx"
-            " file, a bundle (folder or .tar.gz), or a folder of these"
+            f"{str(path)!r} is nothing that edgexfer makes or measures; allowed: a run folder, a benchmark result"
+            " (.json), an .onnx file, a bundle (folder or .tar.gz), or a folder of these"
         )
 
 
@@ -133,7 +133,7 @@ def _read_all(basket: _Basket) -> Found:
         _attempt(basket, path, lambda p=path: _keep_result(basket, results, p, label(p)))  # type: ignore[misc]
     if not (runs or artifacts or results):
         reasons = "; ".join(basket.notes) or "no file in it is a benchmark result of edgexfer"
-        raise FormatError(f"found nothing to report in {str(root)!r}: {reasons}")
+        raise FormatError(f"found nothing of edgexfer in {str(root)!r}: {reasons}")
     return Found(root, tuple(runs), tuple(artifacts.values()), tuple(results.values()), tuple(basket.notes))
 
 

@@ -15,6 +15,7 @@ from edgexfer.report.values import duration, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_LABELS = 14
 _Box = tuple[float, float, float, float]
@@ -42,27 +43,34 @@ class Point:
 def draw_scatter(name: str, points: Sequence[Point], *, wide: bool, description: str) -> Markup:
     """Points at (median latency, accuracy), the front as a line of steps; the time axis is logarithmic."""
     width, height = (780, 340) if wide else (320, 300)
-    front = pareto_front([(p.p50_s, p.top1) for p in points])
     with svg.figure(width, height) as (drawing, axes):
-        axes.set_xscale("log")
-        axes.grid(True, axis="x", color=svg.GRID, linewidth=0.8)
-        _limits(axes, points)
-        corners = _draw_front(axes, [points[i] for i in front])
-        for i, point in enumerate(points):
-            axes.plot(
-                [point.p50_s], [point.top1], "D" if point.is_int8 else "o", ms=8 if point.is_int8 else 9,
-                color=svg.series(point.colour), mec=svg.SURFACE, mew=1.5, gid=svg.tip_id(i),
-            )  # fmt: skip
-        svg.milliseconds_axis(axes.xaxis, *axes.get_xlim())
-        svg.percent_axis(axes.yaxis)
-        axes.set_xlabel("median latency of one picture, ms (logarithmic)")
-        axes.set_title("top-1 accuracy", loc="left", color=svg.MUTED, fontsize=svg.FONT)
-        labelled = range(len(points)) if len(points) <= MOST_LABELS else front
-        drawing.draw_without_rendering()
-        names = [svg.shortened(point.name, 44 if wide else 28) for point in points]
-        _place_labels(axes, points, names, list(labelled), set(front), corners)
+        fill_scatter(drawing, axes, points, wide=wide)
         tips = [f"{p.name}: {duration(p.p50_s)}, {percent(p.top1)}" for p in points]
         return svg.inline(drawing, name, description, tips)
+
+
+def fill_scatter(
+    drawing: Figure, axes: Axes, points: Sequence[Point], *, wide: bool, statistic: str = "median"
+) -> None:
+    """Draws ``points`` and their front on empty axes."""
+    front = pareto_front([(p.p50_s, p.top1) for p in points])
+    axes.set_xscale("log")
+    axes.grid(True, axis="x", color=svg.GRID, linewidth=0.8)
+    _limits(axes, points)
+    corners = _draw_front(axes, [points[i] for i in front])
+    for i, point in enumerate(points):
+        axes.plot(
+            [point.p50_s], [point.top1], "D" if point.is_int8 else "o", ms=8 if point.is_int8 else 9,
+            color=svg.series(point.colour), mec=svg.SURFACE, mew=1.5, gid=svg.tip_id(i),
+        )  # fmt: skip
+    svg.milliseconds_axis(axes.xaxis, *axes.get_xlim())
+    svg.percent_axis(axes.yaxis)
+    axes.set_xlabel(f"{statistic} latency of one picture, ms (logarithmic)")
+    axes.set_title("top-1 accuracy", loc="left", color=svg.MUTED, fontsize=svg.FONT)
+    labelled = range(len(points)) if len(points) <= MOST_LABELS else front
+    drawing.draw_without_rendering()
+    names = [svg.shortened(point.name, 44 if wide else 28) for point in points]
+    _place_labels(axes, points, names, list(labelled), set(front), corners)
 
 
 def _limits(axes: Axes, points: Sequence[Point]) -> None:

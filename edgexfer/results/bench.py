@@ -30,6 +30,7 @@ def run_bench(
     verify_only: bool,
     force: bool,
     options: Sequence[str] = (),
+    more: Sequence[Path] = (),
 ) -> Path:
     """Verifies and times ``target`` with ``bench.py`` in a process of its own; its talk goes to our stderr.
 
@@ -42,6 +43,7 @@ def run_bench(
         verify_only: Prove the answers, time nothing.
         force: Replace ``out``.
         options: Further words for ``bench.py``, such as ``["--scenario", "offline"]``.
+        more: Further targets, which take turns with the first.
 
     Returns:
         The result file.
@@ -50,7 +52,8 @@ def run_bench(
         DeviceError: The target is missing or packed, or the script failed; the message is the script's last one.
         WouldOverwriteError: ``out`` exists and ``force`` is off.
     """
-    _check(target)
+    for one in (target, *more):
+        _check(one)
     words = ["--min-seconds", str(min_seconds), "--min-runs", str(min_runs), *options]
     words += ["--threads", threads] if threads is not None else []
     if out is not None:
@@ -58,7 +61,7 @@ def run_bench(
         words += ["--out", str(out)]
     words += ["--verify-only"] if verify_only else []
     words += ["--force"] if force else []
-    code, answer, talk = _run([sys.executable, str(script("bench.py")), *words, "--", str(target)])
+    code, answer, talk = _run([sys.executable, str(script("bench.py")), *words, "--", *map(str, (target, *more))])
     made = Path(answer.strip().splitlines()[-1]) if answer.strip() else None
     if code != 0:
         raise DeviceError(_failure(code, talk, made))

@@ -105,6 +105,18 @@ def ratio_of_medians(
     return Interval(float(np.median(second_s) / np.median(first_s)), float(low), float(high))
 
 
+def median_interval(
+    latency_s: Sequence[float], runs: Sequence[int] = (), *, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95% interval of a median in seconds, resampled as in ``ratio_of_medians``; ``None`` of too few times."""
+    if len(latency_s) < LEAST_TIMES:
+        return None
+    generator = np.random.Generator(np.random.PCG64(seed))
+    medians = _resampled_medians(np.asarray(latency_s, np.float64), runs, generator)
+    low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
 def _resampled_medians(
     times: npt.NDArray[np.float64], runs: Sequence[int], generator: np.random.Generator
 ) -> npt.NDArray[np.float64]:

@@ -34,7 +34,7 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     """
     classes = read_run(model).classes if model.is_dir() else read_info(model).classes
     view = _view(data, classes, split)
-    logits = _run_logits(model, view, listener) if model.is_dir() else _onnx_logits(model, view)
+    logits = _run_logits(model, view, listener) if model.is_dir() else onnx_logits(model, view)
     per_class = {
         name: {"top1": top1(logits[chosen], view.labels[chosen]), "images": int(chosen.sum())}
         for index, name in enumerate(classes)
@@ -65,7 +65,12 @@ def _run_logits(folder: Path, view: View, listener: Listener) -> np.ndarray:
     return predict_view(network, view, store, run.preprocessing, device).logits
 
 
-def _onnx_logits(path: Path, view: View) -> np.ndarray:
+def onnx_logits(path: Path, view: View) -> np.ndarray:
+    """What an ONNX file of ours says of a view's pictures, ``(N, K)``.
+
+    Raises:
+        FormatError: The file takes normalised floats.
+    """
     from edgexfer.classifier import Classifier
 
     info = read_info(path)

@@ -110,7 +110,7 @@ def _archive(path: Path) -> Path:
     ("name", "content", "said"),
     [
         ("nothing", None, "there is no "),
-        ("notes.txt", "hello", "is nothing that a report shows; allowed: a run folder"),
+        ("notes.txt", "hello", "is nothing that edgexfer makes or measures; allowed: a run folder"),
         ("a.onnx", b"not protobuf \xff\xff", "is not an ONNX file"),
         ("a.json", "{", "is not valid JSON"),
         ("a.json", "[]", "holds list where an object is expected"),
@@ -137,13 +137,15 @@ def test_an_archive_without_models(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="found nothing to report in .* no run .* make one with edgexfer quickstart"):
+    with pytest.raises(
+        FormatError, match="found nothing of edgexfer in .* no run .* make one with edgexfer quickstart"
+    ):
         gather([tmp_path])
 
 
 def test_a_folder_of_damaged_things_says_what_is_wrong(tmp_path: Path) -> None:
     _write(tmp_path / "cut.onnx", b"\x08")
-    with pytest.raises(FormatError, match="found nothing to report in .*cut.onnx"):
+    with pytest.raises(FormatError, match="found nothing of edgexfer in .*cut.onnx"):
         gather([tmp_path])
 
 

@@ -1,0 +1,181 @@
+"""``edgexfer choose``: of everything that was measured, or is measured now, what fits a budget best."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer.data import Splits, View, map_labels
+from edgexfer.errors import DataError, FormatError
+from edgexfer.export.metadata import read_info
+from edgexfer.report.gather import gather
+from edgexfer.report.records import Found
+from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
+from edgexfer.results.choice import Difference
+from edgexfer.training import Listener
+from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
+from edgexfer.workflows.data import DataChoice, held_out
+from edgexfer.workflows.evaluate import onnx_logits
+from edgexfer.workflows.measuring import Measuring, measure, paths_of
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A choice with what it was made from.
+
+    Attributes:
+        choice: What was chosen.
+        gathered: What there was.
+        wishes: How it was looked at.
+        test: The chosen one's accuracy on test pictures, where validation pictures chose it.
+    """
+
+    choice: Choice
+    gathered: Gathered
+    wishes: Wishes
+    test: Accuracy | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``edgexfer choose --json`` prints."""
+        choice, budget = self.choice, self.choice.budget
+        return {
+            "chosen": None if choice.chosen is None else self._one(choice.chosen),
+            "test_top1": None if self.test is None else self.test.top1,
+            "budget": {axis: getattr(budget, axis) for axis in ("latency_s", "size_bytes", "memory_bytes")},
+            "statistic": self.wishes.statistic,
+            "machine": self.gathered.machine,
+            "accuracy_from": self.gathered.source,
+            "front": [self._one(candidate) for candidate in choice.front],
+            "next_step": None if choice.next_step is None else self._one(choice.next_step),
+            "gain": None if choice.gain is None else _difference(choice.gain),
+            "alike": None
+            if choice.alike is None
+            else {**self._one(choice.alike.candidate), "loss": _difference(choice.alike.difference)},
+            "left_out": self.gathered.left_out,
+        }
+
+    def _one(self, candidate: Candidate) -> dict[str, Any]:
+        return {
+            "name": candidate.name,
+            "path": str(candidate.path),
+            "sha256": candidate.sha256,
+            "precision": candidate.precision,
+            "threads": candidate.threads,
+            "top1": candidate.top1,
+            "images": candidate.accuracy.images,
+            "latency_s": candidate.latency_s,
+            "latency_interval_s": candidate.interval_s and list(candidate.interval_s),
+            "size_bytes": candidate.size_bytes,
+            "memory_bytes": candidate.memory_bytes,
+            "over_budget": self.choice.budget.overrun(candidate),
+            "notes": list(candidate.notes),
+        }
+
+
+def choose_from(
+    paths: Sequence[Path],
+    budget: Budget,
+    wishes: Wishes,
+    listener: Listener,
+    *,
+    measuring: Measuring,
+    data: DataChoice | None = None,
+) -> Chosen:
+    """Chooses among what lies under ``paths``.
+
+    Args:
+        paths: Result files, artifacts, bundles, run folders, or folders of these.
+        budget: What the model may cost.
+        wishes: How measurements are looked at.
+        listener: Hears how it goes.
+        measuring: How artifacts are measured where there is no result yet, or where a device is named.
+        data: Pictures to score all artifacts on; validation chooses, test is reported.
+
+    Raises:
+        EdgexferError: There is nothing to choose from, or it cannot be compared.
+    """
+    found = gather(paths)
+    with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
+        if measuring.host is not None or not found.results:
+            artifacts = paths_of(found, Path(place))
+            results = measure(artifacts, replace(measuring, data=measuring.data or data), listener)
+            listener.say(f"measured now: {', '.join(map(str, results))}")
+            known = [Path(os.path.abspath(path)) for path in paths]
+            found = gather([*known, *results]) if measuring.host is None else _only(gather([*known, *results]), results)
+        scorer = None if data is None else Scorer(data, found, Path(place))
+        scores = None if scorer is None else scorer.scores(listener)
+        gathered = gather_candidates(found, wishes, scores, "" if scorer is None else scorer.words)
+        choice = choose(gathered.candidates, budget)
+        test = None
+        if scorer is not None and choice.chosen is not None:
+            test = scorer.test(choice.chosen)
+    return Chosen(choice, gathered, wishes, test)
+
+
+def _only(found: Found, results: Sequence[Path]) -> Found:
+    """Without the results of other times: what was measured now is what counts."""
+    wanted = {Path(os.path.abspath(path)) for path in results}
+    return replace(found, results=tuple(result for result in found.results if result.path in wanted))
+
+
+class Scorer:
+    """Scores artifacts on pictures: validation to choose by, test to report, where there are both."""
+
+    def __init__(self, data: DataChoice, found: Found, place: Path) -> None:
+        self._splits = data.load()
+        self._source = data.source
+        self._files = {a.sha256: path for a, path in _files(found, place)}
+        self._view = self._splits.val if self._splits.test is not None else held_out(self._splits)
+
+    @property
+    def words(self) -> str:
+        """What the scores are of."""
+        return f"{'validation' if self._view.name == 'val' else self._view.name} pictures of {self._source}"
+
+    def scores(self, listener: Listener) -> dict[str, Accuracy]:
+        """The accuracy of every artifact, by SHA-256."""
+        listener.begin("score", len(self._files))
+        found: dict[str, Accuracy] = {}
+        try:
+            for number, (sha256, path) in enumerate(self._files.items(), 1):
+                try:
+                    found[sha256] = accuracy_of(path, self._splits, self._view, self._source)
+                except (DataError, FormatError) as error:
+                    listener.warn(f"{path.name} is not scored: {error}")
+                listener.advance(number, path.name)
+        finally:
+            listener.end()
+        return found
+
+    def test(self, candidate: Candidate) -> Accuracy | None:
+        """The accuracy on test; ``None`` where there are no test pictures."""
+        if self._splits.test is None:
+            return None
+        return accuracy_of(self._files[candidate.sha256], self._splits, self._splits.test, self._source)
+
+
+def accuracy_of(path: Path, splits: Splits, view: View, source: str) -> Accuracy:
+    """What an artifact scores on a view of the data, picture by picture.
+
+    Raises:
+        DataError: It does not know every class of the data.
+        FormatError: It takes no pixels, or is no artifact of ours.
+    """
+    labelled = map_labels(view, splits.classes, read_info(path).classes, source)
+    right = np.argmax(onnx_logits(path, labelled), axis=1) == labelled.labels
+    return Accuracy(float(right.mean()), len(right), tuple(bool(one) for one in right))
+
+
+def _files(found: Found, place: Path) -> list[tuple[Any, Path]]:
+    ours = [artifact for artifact in found.artifacts if artifact.info is not None]
+    return list(zip(ours, paths_of(found, place), strict=True))
+
+
+def _difference(value: Difference) -> dict[str, Any]:
+    return {"top1": value.top1, "low": value.low, "high": value.high, "paired": value.paired}

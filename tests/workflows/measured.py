@@ -1,0 +1,50 @@
+"""Tiny artifacts and results of them with chosen figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer.files import sha256_file, write_json
+from tests.device import artifacts
+
+PI = {"host": "pi", "board": "Raspberry Pi 4 Model B Rev 1.4", "cpu": "Cortex-A72", "architecture": "aarch64"}
+BOX = {"host": "box", "board": "Mini", "cpu": "N100", "architecture": "x86_64", "governor": "powersave"}
+
+
+def artifact(path: Path, **options: Any) -> Path:
+    """A classifier of colours; ``weight`` makes files of another content."""
+    made: Path = artifacts.write(path, weight=options.pop("weight", path.stem.replace(".", "_")), **options)
+    return made
+
+
+def config(path: Path, ms: float, top1: float | None = None, **changes: Any) -> dict[str, Any]:
+    """A configuration of a result in which ``path`` took ``ms`` and scored ``top1``."""
+    count, swing = changes.pop("count", 200), changes.pop("swing", 0.01)
+    times = ms / 1000 * (1 + swing * np.sin(np.arange(count)))
+    return {
+        "model": path.name, "network": "tiny", "sha256": sha256_file(path), "parent_sha256": "ab" * 32,
+        "precision": "float32", "runtime": "onnxruntime", "runtime_version": "1.20", "threads": 1,
+        "scenario": "single-stream", "batch": 1, "latency_s": [float(t) for t in times], "load_s": 0.1, "first_s": 0.02,
+        "peak_rss_bytes": 50_000_000, "size_bytes": path.stat().st_size, "top1": top1, "top1_images": 256,
+        "verified": True, "status": "ok", "error": None, "session": {"intra_op_num_threads": 1}, "affinity": [0],
+        "input": {}, "observed": {}, **changes,
+    }  # fmt: skip
+
+
+def result(path: Path, *configs: dict[str, Any], machine: dict[str, Any] = PI, **changes: Any) -> Path:
+    """A result file."""
+    value = {"format": 1, "created": "2026-01-01T00:00:00Z", "edgexfer_version": "0.1.0", "machine": machine}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**value, "emulated": False, "settings": {}, "configs": list(configs), **changes})
+    return path
+
+
+def proof(artifact_path: Path, **figures: Any) -> Path:
+    """The proof file beside an artifact."""
+    path = artifact_path.with_name(f"{artifact_path.stem}.proof.json")
+    path.write_text(json.dumps({"format": 1, "artifact": artifact_path.name, "int8": figures}))
+    return path
