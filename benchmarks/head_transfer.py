@@ -9,7 +9,8 @@ FOLDER has one folder of pictures a class; where a class has fewer pictures than
 of the same, kept on the same side of the split. Each network becomes an artifact in float32 and in int8; the bundle's
 own `adapt.py` then does the whole work in a fresh process: decoding, embeddings, 500 iterations of 64, accuracy. Beside
 it stands a plain PyTorch loop on decoded pictures in memory that runs the whole frozen network in every iteration; a
-few of its iterations are timed, in the same rounds, and multiplied. Its accuracy is that of the same 500 steps.
+few of its iterations are timed, in the same rounds, and multiplied. Its accuracy is that of the same 500 steps, over
+draws of which pictures are held out: the very ones that `adapt.py` held out, so that differences are paired.
 
 GoogLeNet's weights are drawn at random, so it gives timings only. The weights of the others are files in WEIGHTS.
 """
@@ -17,6 +18,7 @@ GoogLeNet's weights are drawn at random, so it gives timings only. The weights o
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import statistics
@@ -24,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,8 @@ from record import header
 from torch.nn import functional
 
 from edgexfer import nets
-from edgexfer.data import load_splits
 from edgexfer.data.augment import to_floats
+from edgexfer.device import load
 from edgexfer.files import write_json
 from edgexfer.runs import WEIGHTS_FILE, read_run
 from edgexfer.training import Recipe, Silent
@@ -49,6 +51,7 @@ from edgexfer.workflows.train import Start, Target, finetune_data
 RESULT = Path(__file__).parent / "results" / "head_transfer.json"
 COUNTS = (415, 394)
 SIZE, BATCH, ITERATIONS, HELD_OUT = 224, 64, 500, 0.2
+DRAWS = 5
 PUBLISHED = {"Ryzen 7, 8 cores": 30.0, "Raspberry Pi 3": 300.0}
 NETWORKS = {
     "googlenet": "none",
@@ -66,6 +69,7 @@ def main() -> None:
     parser.add_argument("--weights-root", type=Path, required=True)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of held-out pictures, for the accuracies")
     parser.add_argument("--naive-iterations", type=int, default=3)
     parser.add_argument("--work", type=Path, help="kept if given")
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -114,6 +118,7 @@ def measure(name: str, pictures: Path, work: Path, options: argparse.Namespace) 
     artifacts = [work / "model.onnx", work / "model.int8.onnx"]
     bundle = make_bundle(artifacts, data, work / "bundle", Silent(), samples=16, force=True)
     naive = Naive(run, pictures)
+    compared = [compare(naive, bundle, pictures, work, seed) for seed in range(options.draws)]
     rounds: list[dict[str, Any]] = []
     for _ in range(options.rounds):
         rounds.append(
@@ -127,20 +132,44 @@ def measure(name: str, pictures: Path, work: Path, options: argparse.Namespace) 
     return {
         "network": name,
         "weights": weights,
-        "naive_accuracy": naive.accuracy(),
+        "accuracy": accuracy_summary(compared),
         **summary(rounds),
+        "draws": compared,
         "rounds": rounds,
     }
 
 
-def adapt(bundle: Path, model: str, pictures: Path, work: Path) -> dict[str, Any]:
-    """One whole process of the bundle's `adapt.py`, with an empty cache."""
+def compare(naive: Naive, bundle: Path, pictures: Path, work: Path, seed: int) -> dict[str, float]:
+    """Accuracy of `adapt.py` and of the plain loop on the same held-out pictures."""
+    found = {
+        kind: adapt(bundle, f"model{end}", pictures, work, seed)["accuracy"]
+        for kind, end in (("float32", ".onnx"), ("int8", ".int8.onnx"))
+    }
+    examples = load("_edgexfer_head").read(str(work / "head.npz")).examples
+    held = set(map(bytes, examples.digests[examples.held]))
+    return {**found, "naive": naive.accuracy(held)}
+
+
+def accuracy_summary(draws: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of each over the draws, and of the paired differences to the plain loop."""
+    table = {kind: np.array([draw[kind] for draw in draws]) for kind in draws[0]}
+    table |= {f"{kind}_over_naive": table[kind] - table["naive"] for kind in ("float32", "int8")}
+    return {
+        kind: {"mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0}
+        for kind, values in table.items()
+    }
+
+
+def adapt(bundle: Path, model: str, pictures: Path, work: Path, draw: int | None = None) -> dict[str, Any]:
+    """One whole process of the bundle's `adapt.py`, with an empty cache; a ``draw`` keeps the cache."""
     cache, head = work / "cache", work / "head.npz"
-    shutil.rmtree(cache, ignore_errors=True)
+    if draw is None:
+        shutil.rmtree(cache, ignore_errors=True)
     command = [
         sys.executable, str(bundle / "adapt.py"), "--data", str(pictures), "--out", str(head), "--force",
         "--model", str(bundle / "models" / model), "--cache", str(cache), "--solver", "minibatch",
         "--iterations", str(ITERATIONS), "--batch", str(BATCH), "--l2", str(L2), "--group-by", GROUP,
+        "--seed", str(draw or 0),
     ]  # fmt: skip
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -160,17 +189,16 @@ class Naive:
 
     def __init__(self, run: Path, pictures: Path) -> None:
         found = read_run(run)
-        splits = load_splits(str(pictures), group_by=GROUP, val_split=0.1, test_split=HELD_OUT)
         net = nets.create(found.model, 2, weights=str(run / WEIGHTS_FILE), input_size=(SIZE, SIZE))
         nets.reset_head(net, 2)
         self.network = nets.Normalized(net, found.preprocessing).eval().requires_grad_(False)
         for parameter in nets.head_parameters(net):
             parameter.requires_grad_(True)
-        views = [splits.train, splits.val]
-        self.inputs = torch.cat([decoded(view) for view in views])
-        self.labels = torch.cat([torch.from_numpy(view.labels) for view in views])
-        assert splits.test is not None
-        self.test, self.test_labels = decoded(splits.test), torch.from_numpy(splits.test.labels)
+        files = sorted(pictures.glob("*/*.jpg"))
+        self.digests = [hashlib.sha256(file.read_bytes()).digest() for file in files]
+        self.labels = torch.tensor([found.classes.index(file.parent.name) for file in files])
+        self.inputs = decoded(files)
+        self.features: torch.Tensor | None = None
 
     def seconds(self, iterations: int) -> float:
         """Mean seconds of an iteration."""
@@ -185,31 +213,37 @@ class Naive:
             optimizer.step()
         return (time.perf_counter() - started) / iterations
 
-    def accuracy(self) -> float:
-        """Accuracy after 500 such iterations; the frozen body gives the same features each time, so they are kept."""
-        with torch.no_grad():
-            features = torch.cat([self.network.embed(part) for part in self.inputs.split(BATCH)])
-            test = torch.cat([self.network.embed(part) for part in self.test.split(BATCH)])
+    def accuracy(self, held: Set[bytes]) -> float:
+        """Accuracy on the pictures with these digests after 500 such iterations on the others.
+
+        The frozen body gives the same features each time, so they are kept; the head starts anew.
+        """
+        if self.features is None:
+            with torch.no_grad():
+                self.features = torch.cat([self.network.embed(part) for part in self.inputs.split(BATCH)])
+        is_held = torch.tensor([digest in held for digest in self.digests])
+        learn = torch.nonzero(~is_held).flatten()
+        nets.reset_head(self.network.net, 2)
         optimizer, generator = self._optimizer(), torch.Generator().manual_seed(0)
         for _ in range(ITERATIONS):
-            part = torch.randint(len(self.labels), (BATCH,), generator=generator)
-            loss = functional.cross_entropy(self.network.classify(features[part]), self.labels[part])
+            part = learn[torch.randint(len(learn), (BATCH,), generator=generator)]
+            loss = functional.cross_entropy(self.network.classify(self.features[part]), self.labels[part])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            return float((self.network.classify(test).argmax(1) == self.test_labels).float().mean())
+            found = self.network.classify(self.features[is_held]).argmax(1)
+        return float((found == self.labels[is_held]).double().mean())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(nets.head_parameters(self.network.net), lr=0.01, momentum=0.9)
 
 
-def decoded(view: Any) -> torch.Tensor:
-    """Pictures of a view at the network's size, float32 `(N, 3, H, W)` from 0 to 1."""
+def decoded(files: Sequence[Path]) -> torch.Tensor:
+    """Pictures at the network's size, float32 `(N, 3, H, W)` from 0 to 1."""
     size = (SIZE, SIZE)
-    return to_floats(
-        np.stack([np.asarray(view.read(i).resize(size, Image.Resampling.BILINEAR)) for i in range(len(view))])
-    )
+    opened = (Image.open(file).convert("RGB").resize(size, Image.Resampling.BILINEAR) for file in files)
+    return to_floats(np.stack([np.asarray(image) for image in opened]))
 
 
 def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
