@@ -139,6 +139,26 @@ def training_options(function: F) -> F:
     return function
 
 
+BESIDE = "tensorboard"
+"""Folder in the run for ``--tensorboard`` without a place of its own."""
+
+
+def tensorboard_option(function: F) -> F:
+    """``--tensorboard [DIR]`` of commands that train."""
+    return click.option(
+        "--tensorboard",
+        is_flag=False,
+        flag_value="",
+        metavar="[DIR]",
+        help=f"Also log each epoch for TensorBoard, in DIR or in {BESIDE}/ of the run; write --tensorboard=DIR.",
+    )(function)
+
+
+def board_folder(wish: str | None, out: Path) -> Path | None:
+    """Where ``--tensorboard`` says that the events go; ``None`` where it was not given."""
+    return None if wish is None else Path(wish) if wish else out / BESIDE
+
+
 RECIPE_KEYS = (
     "image_size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup_epochs", "label_smoothing",
     "patience", "augment", "mixup", "ema", "precision", "workers", "device", "seed",

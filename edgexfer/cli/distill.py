@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgexfer.cli.common import (
+    board_folder,
     command_line,
     common_options,
     data_choice_of,
     data_options,
     emit,
     recipe_of,
+    tensorboard_option,
     training_options,
 )
 from edgexfer.cli.tables import show_students
@@ -134,6 +136,7 @@ def objective_of(options: dict[str, Any]) -> Any:
 )
 @click.option("--hard-label-baseline", is_flag=True, help="Also train the student without the teacher, to compare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
+@tensorboard_option
 @training_options
 @data_options
 @common_options()
@@ -163,6 +166,7 @@ def command(
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
     from edgexfer import nets
     from edgexfer.training import Recipe
+    from edgexfer.training.board import with_board
     from edgexfer.workflows.distill import Teaching, distill_data
     from edgexfer.workflows.teachers import Told, pair_teachers
     from edgexfer.workflows.train import Start, Target
@@ -181,14 +185,15 @@ def command(
         teacher_classes,
         quantization_aware,
     )
-    with Talk(out / "log.txt") as talk:
+    board = board_folder(options.pop("tensorboard"), out)
+    with Talk(out / "log.txt") as talk, with_board(board, out, talk) as listener:
         results = distill_data(
             choice,
             [Start(nets.with_activation(student, activation), student_weights) for student in students],
             pair_teachers(teachers, teacher_weights, Told(teacher_mean, teacher_std)),
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),
-            talk,
+            listener,
             teaching,
         )
         for result in results:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgexfer.cli.common import (
+    board_folder,
     command_line,
     common_options,
     data_choice_of,
@@ -15,6 +16,7 @@ from edgexfer.cli.common import (
     emit,
     percent,
     recipe_of,
+    tensorboard_option,
     training_options,
 )
 from edgexfer.cli.talk import Talk
@@ -49,6 +51,7 @@ STRATEGY_KEYS = ("cut", "views", "bn", "layer_decay", "gradual", "balance", "ree
 @click.option("--balance", is_flag=True, help="Every class counts the same, however many pictures it has.")
 @click.option("--reestimate-bn", is_flag=True, help="Re-estimate BatchNorm at the end, kept if validation gains.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
+@tensorboard_option
 @training_options
 @data_options
 @common_options()
@@ -69,6 +72,7 @@ def command(
     DATA is "digits", a folder of class folders (with or without train/ val/ test/ inside), or a torchvision data set by
     name (cifar10, mnist, flowers102, ...).
     """
+    from edgexfer.training.board import with_board
     from edgexfer.transfer import Strategy
     from edgexfer.workflows.train import Start, Target, finetune_data, run_summary
 
@@ -76,8 +80,9 @@ def command(
     recipe = recipe_of(options)
     wishes = {key: options.pop(key) for key in STRATEGY_KEYS}
     strategy = Strategy(options.pop("strategy"), **{key: wish for key, wish in wishes.items() if wish is not None})
-    with Talk(out / "log.txt") as talk:
+    board = board_folder(options.pop("tensorboard"), out)
+    with Talk(out / "log.txt") as talk, with_board(board, out, talk) as listener:
         target = Target(out, force=force, resume=resume, argv=command_line())
-        run = finetune_data(choice, Start(model, weights, mean, std), recipe, target, talk, strategy)
+        run = finetune_data(choice, Start(model, weights, mean, std), recipe, target, listener, strategy)
         talk.say(f"validation {percent(run.scores['val_top1'])}, test {percent(run.scores['test_top1'])}")
     emit(run_summary(out, run), as_json, str(out))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,3 +55,45 @@ class Silent:
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
         """Ignores it."""
+
+
+class Several:
+    """Tells all of several listeners, in their order."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = tuple(listeners)
+
+    def say(self, text: str) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.say(text)
+
+    def warn(self, text: str) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.warn(text)
+
+    def training(self, run: Path, epochs: int) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.training(run, epochs)
+
+    def begin(self, title: str, total: int) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.begin(title, total)
+
+    def advance(self, done: int, note: str) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.advance(done, note)
+
+    def end(self) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.end()
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Tells all."""
+        for one in self._listeners:
+            one.epoch(metrics)
