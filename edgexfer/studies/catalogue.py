@@ -34,7 +34,11 @@ class Entry:
         return study
 
 
-_ENTRIES = (Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 120, "bn_dense"),)
+_ENTRIES = (
+    Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 120, "bn_dense"),
+    Entry("bn-conv", "Batch norm and the learning rate in a convolutional network", 240, "bn_conv"),
+    Entry("bn-inference", "Whose statistics batch norm uses at inference", 90, "bn_inference"),
+)
 
 
 def studies() -> Registry[Entry]:

@@ -80,6 +80,7 @@ def draw_panels(
     description: str,
     log_from: float | None = None,
     ticks: Sequence[tuple[float, str]] = (),
+    height: float | None = None,
 ) -> Markup:
     """Panels over one horizontal axis.
 
@@ -91,8 +92,9 @@ def draw_panels(
         description: What a screen reader says.
         log_from: Value from which the horizontal axis is logarithmic, if anywhere.
         ticks: Places and words of the horizontal axis, where numbers would not do.
+        height: Of each panel, in CSS pixels; by their number if ``None``.
     """
-    tall = 250 if len(panels) == 1 else 170
+    tall = height or (250 if len(panels) == 1 else 170)
     heights = [tall + (30 if i == len(panels) - 1 else 0) for i in range(len(panels))]
     tips: list[str] = []
     with svg.panels(780 if wide else 320, heights) as (drawing, axes):
@@ -100,7 +102,7 @@ def draw_panels(
             one.set_title(panel.title, loc="left", color=svg.MUTED, fontsize=svg.FONT)
             for band in panel.bands:
                 _draw(one, band, panel, x, tips)
-            one.margins(x=0.02, y=0.08)
+            one.margins(x=0.02, y=0.08)  # room for markers at the border
             if panel.log:
                 one.set_yscale("log")
             if panel.fraction:

@@ -69,13 +69,15 @@ def looks(steps: int, count: int) -> list[int]:
     return sorted({round(float(share) * steps) for share in shares})
 
 
-def train_steps(job: Job, rate: float, steps: int, when: Sequence[int], look: Look) -> nets.Normalized | None:
-    """Trains a new student of ``job`` on hard labels, and looks at it after the steps ``when``.
+def train_steps(
+    job: Job, rate: float, steps: int, when: Sequence[int], look: Look, student: nets.Normalized | None = None
+) -> nets.Normalized | None:
+    """Trains ``student``, or a new one of ``job``, on hard labels, and looks at it after the steps ``when``.
 
     Returns:
         The student; ``None`` where the loss became NaN or infinite before the end.
     """
-    student = job.new_student()
+    student = job.new_student() if student is None else student
     learner = Learner.of(student, dataclasses.replace(job.settings, lr=rate), Extras())
     batches, step, wanted = job.train_batches(), hard_label_step(0.0), set(when)
     if 0 in wanted:
@@ -96,6 +98,16 @@ def train_steps(job: Job, rate: float, steps: int, when: Sequence[int], look: Lo
                 break
         epoch += 1
     return student
+
+
+def even_looks(steps: int, count: int) -> list[int]:
+    """``count`` steps to look at besides 0, evenly up to ``steps``."""
+    return [0, *(round(steps * (i + 1) / count) for i in range(count))]
+
+
+def picture_side(lab: Lab) -> int:
+    """Side in pixels for the convolutional studies: 16 for tiny pictures, else 32."""
+    return 16 if max(lab.splits.image_size) <= 16 else 32
 
 
 def first_reaching(steps: Sequence[int], values: Sequence[float], target: float) -> int | None:

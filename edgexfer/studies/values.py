@@ -12,7 +12,7 @@ from typing import Any
 from edgexfer.data import Splits
 from edgexfer.errors import FormatError
 from edgexfer.files import FORMAT, read_json
-from edgexfer.report.tables import Figure
+from edgexfer.report.tables import Figure, Table
 from edgexfer.report.values import significant
 from edgexfer.training import Listener
 from edgexfer.version import __version__
@@ -79,12 +79,19 @@ class Claim:
     def write(self, value: float, *, sign: bool = True) -> str:
         """A value in the claim's unit, for a person; differences with their sign unless it is off."""
         if self.unit == "points":
-            text = f"{value * 100:{'+' if sign and value else ''}.1f}".replace("-", "\N{MINUS SIGN}")
+            text = f"{value * 100:{'+' if sign and value and not self.at_most else ''}.1f}".replace(
+                "-", "\N{MINUS SIGN}"
+            )
             return f"{text if value else '0'} points"
         if self.unit == "share":
             return f"{value:.1%}"
         text = significant(value) if self.unit == "number" else f"{value:.2g}" if value < 100 else f"{value:,.0f}"
         return f"{text} times" if self.unit == "times" else text
+
+    @property
+    def amount(self) -> str:
+        """As ``measured``, a gain without its plus sign: for sentences that say themselves what it is."""
+        return self.measured.removeprefix("+")
 
     @property
     def measured(self) -> str:
@@ -223,12 +230,14 @@ class Telling:
         seen: Paragraph: what is seen here, in numbers of this result.
         literature: Paragraph: what the literature reports.
         differs: Where this run differs from it.
+        tables: Values that are read beside the drawings, published ones among them.
     """
 
     figures: Sequence[Figure]
     seen: str
     literature: str
     differs: str
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
