@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.errors import NetworkError
-from edgexfer.nets import cifar_resnet, cifar_resnet_x4, cifar_wrn, own, published, torchvision_nets
+from edgexfer.nets import cifar_resnet, cifar_resnet_x4, cifar_wrn, own, published, tiny_darknet, torchvision_nets
 from edgexfer.nets.activations import replace_activations, split_name
 from edgexfer.nets.cifar_mobilenet_v2 import CifarMobileNetV2
 from edgexfer.nets.cifar_resnet import CifarResNet
@@ -33,6 +33,8 @@ def _own_builders() -> dict[str, Callable[[int], Network]]:
         "tiny-darknet": TinyDarknet,
         "tiny-darknet-relu": functools.partial(TinyDarknet, slope=0.0),
     }
+    for width in tiny_darknet.WIDTHS[1:]:
+        builders[f"tiny-darknet-{width}"] = functools.partial(TinyDarknet, width=width)
     for kind, slope in (("mobilenet-v1", 0.0), ("mobilenet-v1-leaky", 0.1)):
         for width in WIDTHS:
             name = kind if width == 1 else f"{kind}-{width}"

@@ -70,6 +70,9 @@ def facts(name: str) -> Facts:
 TABLE: dict[str, Facts] = {
     "tiny-darknet": Facts(1_042_104, 983_048_192, 224, 256, 16),
     "tiny-darknet-relu": Facts(1_042_104, 983_048_192, 224, 256, 16),
+    "tiny-darknet-0.75": Facts(611_524, 570_501_120, 224, 256, 16),
+    "tiny-darknet-0.5": Facts(294_480, 269_144_064, 224, 256, 16),
+    "tiny-darknet-0.25": Facts(90_972, 78_977_024, 224, 256, 16),
     "mobilenet-v1": Facts(4_231_976, 1_137_480_704, 224, 256, 1),
     "mobilenet-v1-0.75": Facts(2_585_560, 650_800_896, 224, 256, 1),
     "mobilenet-v1-0.5": Facts(1_331_592, 298_994_176, 224, 256, 1),

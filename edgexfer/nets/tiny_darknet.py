@@ -4,6 +4,8 @@ Fifteen Conv-BatchNorm-LeakyReLU(0.1) units without convolution bias, four 2x2 m
 bias as the classifier, and global average pooling after it. Since pooling and a 1x1 convolution are both linear, the
 classifier may as well be applied to the pooled features: that is ``classify``.
 
+A width multiplier scales the channels of every unit, as MobileNet's does (Howard et al. 2017, section 3.3).
+
 BatchNorm's epsilon is PyTorch's 1e-5 inside the root; Darknet adds 1e-6 outside it, which ``load_darknet`` makes up
 for exactly. Its momentum is PyTorch's 0.1, ten times Darknet's, since short trainings are the rule here.
 """
@@ -17,7 +19,8 @@ from torch import nn
 
 from edgexfer.nets.network import Network, init_head
 
-# (kernel, output channels); "M" is a 2x2 max-pooling with stride 2.
+WIDTHS = (1.0, 0.75, 0.5, 0.25)
+# (kernel, output channels at width 1); "M" is a 2x2 max-pooling with stride 2.
 LAYOUT: tuple[tuple[int, int] | str, ...] = (
     (3, 16), "M", (3, 32), "M",
     (1, 16), (3, 128), (1, 16), (3, 128), "M",
@@ -33,9 +36,10 @@ class TinyDarknet(Network):
         num_classes: Number of logits.
         slope: LeakyReLU's slope below zero, 0.1 as published; 0 puts a ReLU in its place, which quantizes to int8
             without a float island.
+        width: Width multiplier; every number of channels is scaled by it. 1 is the published network.
     """
 
-    def __init__(self, num_classes: int, slope: float = 0.1) -> None:
+    def __init__(self, num_classes: int, slope: float = 0.1, width: float = 1.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -43,7 +47,7 @@ class TinyDarknet(Network):
             if isinstance(item, str):
                 layers.append(nn.MaxPool2d(2, 2))
             else:
-                kernel, out = item
+                kernel, out = item[0], int(item[1] * width)
                 layers.append(_unit(channels, out, kernel, slope))
                 channels = out
         self.layers = nn.Sequential(*layers)
@@ -66,7 +70,7 @@ class TinyDarknet(Network):
         ]
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Pooled features (N, 128) of normalised pixels (N, 3, H, W)."""
+        """Pooled features (N, 128 x width) of normalised pixels (N, 3, H, W)."""
         return cast(torch.Tensor, self.layers(x)).mean((2, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

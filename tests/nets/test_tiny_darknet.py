@@ -52,3 +52,22 @@ def test_activations_keep_their_size_through_the_layers_at_the_start(slope):
     with torch.no_grad():
         spread = net.layers(torch.randn(8, 3, 64, 64)).std().item()
     assert 0.3 < spread < 1.5
+
+
+@pytest.mark.parametrize("width", [0.75, 0.5, 0.25])
+def test_a_width_scales_every_unit_and_the_head_sees_what_is_left(width, scramble, close):
+    whole, net = TinyDarknet(7), scramble(nets.create(f"tiny-darknet-{width}", 7))
+    assert [conv.out_channels for conv, _ in net.units()] == [int(width * c.out_channels) for c, _ in whole.units()]
+    x = torch.randn(2, 3, 32, 48)
+    with torch.no_grad():
+        assert net.embed(x).shape == (2, 128 * width)
+        assert close(net.classify(net.embed(x)), net(x))
+    expected = width**2 * nets.count_parameters(whole)
+    assert (
+        expected < nets.count_parameters(net) < 1.2 * expected
+    )  # the first layer and BatchNorm shrink with width only
+
+
+def test_the_whole_width_is_the_published_network():
+    shapes = {key: value.shape for key, value in TinyDarknet(5, width=1.0).state_dict().items()}
+    assert shapes == {key: value.shape for key, value in TinyDarknet(5).state_dict().items()}
