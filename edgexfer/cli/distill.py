@@ -19,11 +19,12 @@ from edgexfer.cli.common import (
     tensorboard_option,
     training_options,
 )
-from edgexfer.cli.tables import show_students
+from edgexfer.cli.tables import show_students, show_swap
 from edgexfer.cli.talk import Talk
 
 if TYPE_CHECKING:
     from edgexfer.workflows.distill import DistillResult
+    from edgexfer.workflows.swap import Swap
 
 F = TypeVar("F", bound=Callable[..., Any])
 OBJECTIVE_KEYS = ("loss", "temperature", "alpha", "standardise", "dkd_alpha", "dkd_beta", "hint_weight")
@@ -168,6 +169,7 @@ def command(
     from edgexfer.training import Recipe
     from edgexfer.training.board import with_board
     from edgexfer.workflows.distill import Teaching, distill_data
+    from edgexfer.workflows.swap import measure_swap
     from edgexfer.workflows.teachers import Told, pair_teachers
     from edgexfer.workflows.train import Start, Target
 
@@ -196,13 +198,16 @@ def command(
             listener,
             teaching,
         )
-        for result in results:
+        swaps = [measure_swap(result.student, student_weights) for result in results]
+        for result, swap in zip(results, swaps, strict=True):
             show_students(talk, result)
-    summaries = [_summary(result) for result in results]
+            if swap is not None:
+                show_swap(talk, swap)
+    summaries = [_summary(result, swap) for result, swap in zip(results, swaps, strict=True)]
     emit(summaries[0] if len(summaries) == 1 else summaries, as_json, "\n".join(str(r.out) for r in results))
 
 
-def _summary(result: DistillResult) -> dict[str, Any]:
+def _summary(result: DistillResult, swap: Swap | None) -> dict[str, Any]:
     from edgexfer.workflows.distill import BASELINE_FOLDER
     from edgexfer.workflows.train import run_summary
 
@@ -212,4 +217,6 @@ def _summary(result: DistillResult) -> dict[str, Any]:
     gain = result.gain()
     if gain is not None:
         summary["gain"] = gain.to_dict()
+    if swap is not None:
+        summary["activation"] = swap.to_dict()
     return summary

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgexfer.cli.talk import Talk
     from edgexfer.workflows.distill import DistillResult
     from edgexfer.workflows.gain import Gain
+    from edgexfer.workflows.swap import Swap
 
 POOR_ECE = 0.1
 
@@ -59,6 +60,22 @@ def show_students(talk: Talk, result: DistillResult) -> None:
     gain = result.gain()
     if gain is not None:
         talk.say(_verdict(gain))
+
+
+def show_swap(talk: Talk, swap: Swap) -> None:
+    """The student beside the network with its own activation: accuracy, and time on this machine."""
+    rows = [
+        (
+            name,
+            *(percent(scores.get(key)) for key in ("val_top1", "test_top1")),
+            *(f"{1e3 * seconds[place]:.2f} ms" for seconds in (swap.float32_s, swap.int8_s)),
+        )
+        for place, (name, scores) in enumerate(((swap.before, swap.scores_before), (swap.after, swap.scores_after)))
+    ]
+    heads = ("", "validation", "test", "float32", "int8")
+    show_table(talk, "Before and after the activation was replaced (one picture, one thread, here)", heads, rows)
+    if not swap.scores_before:
+        talk.say(f"a run of {swap.before} on the same data as --student-weights would show what the swap costs")
 
 
 def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A created network takes normalised pixels (N, 3, H, W): ``net(x)`` gives logits 
 (N, D) before the head, ``net.classify(e)`` logits from those.
 """
 
-from edgexfer.nets.activations import ACTIVATIONS, with_activation
+from edgexfer.nets.activations import ACTIVATIONS, split_name, with_activation
 from edgexfer.nets.catalogue import (
     about_parameters,
     build,
@@ -48,6 +48,7 @@ __all__ = [
     "reset_head",
     "save_darknet",
     "source_sha256",
+    "split_name",
     "with_activation",
     "with_its_classes",
 ]
