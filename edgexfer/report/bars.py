@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from edgexfer.report import svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BAR = 13
 GAP = 25
@@ -49,7 +53,6 @@ def draw_bars(
         width: In CSS pixels.
         description: What a screen reader says.
     """
-    is_wide = width > 400
     tips: list[str] = []
     tall = GAP + BAR * len(colours)
     with svg.figure(width, 40 + tall * len(rows)) as (drawing, axes):
@@ -59,24 +62,24 @@ def draw_bars(
         for place, row in enumerate(rows):
             top = place * tall
             for series, value in enumerate(row.values):
-                middle = top + GAP - 5 + BAR * (series + 0.5)
-                if value != value:
-                    continue
-                axes.barh([middle], [value], height=BAR - 2.5, color=svg.series(colours[series]))[0].set_gid(
-                    svg.tip_id(len(tips))
-                )
-                tips.append(row.tips[series])
-                text = axes.annotate(
-                    write(value), (max(value, 0), middle), (4, 0), textcoords="offset points", va="center",
-                    fontsize=svg.FONT - 1, color=svg.MUTED,
-                )  # fmt: skip
-                text.set_in_layout(False)
-            label = axes.annotate(
-                svg.shortened(row.name, round(width / 8)), (0.0, top + GAP - 14),
-                xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=svg.INK, va="center",
-            )  # fmt: skip
+                if value == value:
+                    middle = top + GAP - 5 + BAR * (series + 0.5)
+                    _draw_bar(axes, middle, value, svg.series(colours[series]), svg.tip_id(len(tips)), write(value))
+                    tips.append(row.tips[series])
+            name_at = (0.0, top + GAP - 14)
+            text = svg.shortened(row.name, round(width / 8))
+            label = axes.annotate(text, name_at, xycoords=("axes fraction", "data"), fontsize=svg.FONT, va="center")
+            label.set_color(svg.INK)
             label.set_in_layout(False)
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high + (high - low) * (0.09 if is_wide else 0.2))
+        axes.set_xlim(low, high + (high - low) * (0.09 if width > 400 else 0.2))  # room for the last value
         axes.set_xlabel(axis)
         return svg.inline(drawing, name, description, tips)
+
+
+def _draw_bar(axes: Axes, middle: float, value: float, colour: str, gid: str, text: str) -> None:
+    axes.barh([middle], [value], height=BAR - 2.5, color=colour)[0].set_gid(gid)
+    at = (max(value, 0), middle)
+    label = axes.annotate(text, at, (4, 0), textcoords="offset points", va="center", fontsize=svg.FONT - 1)
+    label.set_color(svg.MUTED)
+    label.set_in_layout(False)

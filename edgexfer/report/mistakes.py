@@ -22,6 +22,8 @@ MOST_PAIRS = 10
 MOST_WRONG = 12
 MOST_RIGHT = 10
 MOST_PICTURED_RUNS = 8
+MOST_RUNS_BEHIND = 4
+"""Runs whose confusion matrix leads to pictures: the best students and what they stand against come first."""
 SMALL = 112
 
 
@@ -99,7 +101,7 @@ def _answers(
     wrong, right = judged.confident_mistakes(found, MOST_WRONG), judged.sample_right(found, MOST_RIGHT)
     origin = f"{run.label}/{PREDICTIONS_FILE}#/{predictions.split}"
     shot = partial(_card, run, origin=origin, reader=reader)
-    chosen = behind_cells(found) if fits and reader else {}
+    chosen = behind_cells(found) if fits and reader and number < MOST_RUNS_BEHIND else {}
     anchors = {place: f"cell-{number}-{place[0]}-{place[1]}" for place in chosen}
     return Answers(
         name=name,

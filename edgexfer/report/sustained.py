@@ -14,7 +14,7 @@ from edgexfer.report.measured import Config, mapping, objects
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import MISSING, Value, celsius, clock, duration, is_number, shown, times
 
-MOST_WINDOWS = 60
+MOST_WINDOWS = 40
 MOST_CONFIGS = 6
 HEADS = ("configuration", "after", "p50", "p90", "temperature", "clock", "throttled")
 _CAPTION = (

@@ -53,9 +53,17 @@ _VARIABLES = {
     **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
 }
 _STYLE = re.compile(r'style="[^"]*"')
-_FONT = re.compile(r"font:\s*((?:bold|normal|\d{3})\s+)?([\d.]+)px[^;]*")
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 _TIP = re.compile(r'(<g id="[^"]*tip-(\d+)">)')
+_TAG = re.compile(r"<[^<>]+>")
+_NEEDLESS = (
+    (re.compile(r' transform="rotate\(-?0 [^"]*"'), ""),
+    (re.compile(r"font-family: [^;\"]*;?\s*"), ""),  # the page has fonts of its own
+    (re.compile(r"(\.\d\d)\d+"), r"\1"),  # a hundredth of a pixel
+)
+_UNSEEN = re.compile(r'<path d="[^"]*" style="fill: none; opacity: 0"/>|<metadata>.*?</metadata>', re.DOTALL)
+_WITHOUT_ID = re.compile(r'<g id="([^"]*)">')
+_EMPTY = re.compile(r"<g>\s*</g>|<g/>|<g id=\"(?![^\"]*tip-)[^\"]*\"/>")
 
 
 def series(position: int) -> str:
@@ -200,19 +208,35 @@ def inline(drawing: Figure, name: str, description: str, tips: Sequence[str] = (
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     drawing.savefig(stream, format="svg", metadata=nothing, transparent=True)
     text = stream.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _lean(text[text.index("<svg") :].strip())
     text = _STYLE.sub(lambda match: _themed(match.group()), text)
     text = _ID.sub(rf"\g<1>{name}-", text)
     text = _TIP.sub(lambda match: f"{match.group(1)}<title>{escape(tips[int(match.group(2))])}</title>", text)
     head_end = text.index(">")
     box = re.search(r'viewBox="[^"]+"', text[:head_end])
     head = f'<svg role="img" aria-label="{escape(description)}" class="plot" {box.group() if box else ""}>'
-    return Markup(re.sub(r"\n\s*", "\n", head + text[head_end + 1 :]))
+    return Markup(head + text[head_end + 1 :])
+
+
+def _lean(text: str) -> str:
+    """The drawing without what nobody sees: a page of many runs holds hundreds of them."""
+    text = _TAG.sub(lambda match: _lean_tag(match.group()), _UNSEEN.sub("", text))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = _WITHOUT_ID.sub(lambda m: m.group() if m.group(1) in used or "tip-" in m.group(1) else "<g>", text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    while (shorter := _EMPTY.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+def _lean_tag(tag: str) -> str:
+    for pattern, instead in _NEEDLESS:
+        tag = pattern.sub(instead, tag)
+    return tag
 
 
 def _themed(style: str) -> str:
-    """One ``style`` attribute with the page's colours and without matplotlib's font names."""
+    """One ``style`` attribute with the page's colours."""
     for colour, variable in _VARIABLES.items():
         style = style.replace(colour, variable)
-    return _FONT.sub(lambda m: f"font-size: {m.group(2)}px" + ("; font-weight: 650" if m.group(1) else ""), style)
+    return style.replace("font-weight: 700", "font-weight: 650").replace("font-weight: bold", "font-weight: 650")

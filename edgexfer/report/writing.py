@@ -79,10 +79,14 @@ def write_report(
     lineage = link(found)
     text = _written(form, found, lineage, title, picture or default_reader())
     write_text(out, text)
+    return _summary(out, len(text.encode("utf-8")), found, lineage)
+
+
+def _summary(out: Path, size_bytes: int, found: Found, lineage: Lineage) -> ReportSummary:
     spoken = summary.sentences(summary.subject(found, lineage), found, lineage)
     return ReportSummary(
         out=out,
-        size_bytes=len(text.encode("utf-8")),
+        size_bytes=size_bytes,
         root=found.root,
         runs=len(found.runs),
         artifacts=len(found.artifacts),

@@ -2,233 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 from PIL import Image
 
 from edgexfer.errors import FormatError, WouldOverwriteError
 from edgexfer.files import sha256_file
 from edgexfer.report import ReportSummary, write_report
-from edgexfer.runs import read_lines
+from tests.report.reading import Page, read
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{a}{b}$ & 'x'", "Ünï 日本 😀\n2")
 
 
-@dataclass
-class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, numbers with their text, and all text."""
-
-    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    numbers: list[tuple[str, str, str]] = field(default_factory=list)
-    text: str = ""
-    cells: list[tuple[str, bool]] = field(default_factory=list)
-    _open: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
-        self.tags.append((tag, found))
-        self._open.append(tag)
-        if tag == "td":
-            self.cells.append(("", found.get("class") == "w" and not self._is_facts()))
-        if tag == "data":
-            if "td" in self._open:
-                self.cells[-1] = (self.cells[-1][0], True)
-            self.numbers.append((found["value"], found["data-from"], ""))
-
-    def _is_facts(self) -> bool:
-        tables = [attributes.get("class", "") for tag, attributes in self.tags if tag == "table"]
-        return "facts" in tables[-1]
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self._open[-1:]):
-            self.text += data
-        if "td" in self._open:
-            self.cells[-1] = (self.cells[-1][0] + data, self.cells[-1][1])
-        if self._open[-1:] == ["data"]:
-            value, origin, text = self.numbers[-1]
-            self.numbers[-1] = (value, origin, text + data)
-
-
-def read(path: Path) -> Page:
-    page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
-    return page
-
-
-@pytest.fixture(scope="module")
-def summary(world: Any, tmp_path_factory: pytest.TempPathFactory) -> ReportSummary:
-    return write_report([world.root], tmp_path_factory.mktemp("out") / "report.html")
-
-
-@pytest.fixture(scope="module")
-def page(summary: ReportSummary) -> Page:
-    return read(summary.out)
-
-
-class Files:
-    """Looks up where a number says it stands; written apart from the page's own code."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def number(self, origin: str) -> float:
-        for sign, join in (("÷", lambda a, b: a / b), ("−", lambda a, b: a - b)):
-            first, found, second = origin.partition(f" {sign} ")
-            if found:
-                return float(join(self.number(first), self.number(second)))
-        place, _, derived = origin.partition(" | ")
-        file, _, pointer = place.partition("#")
-        if derived == "bytes":
-            return (self.root / file).stat().st_size
-        value = self._predicted(file, pointer, derived) if "predictions" in file else self._at(file, pointer)
-        return float(value if "predictions" in file or not derived else _derive(value, derived))
-
-    def _at(self, file: str, pointer: str) -> Any:
-        if file.endswith(".onnx"):
-            props = onnx.load(str(self.root / file)).metadata_props
-            value: Any = json.loads(next(p.value for p in props if p.key == "edgexfer"))
-            pointer = pointer.removeprefix("metadata")
-        elif file.endswith(".jsonl"):
-            value = read_lines(self.root / file)
-        else:
-            value = json.loads((self.root / file).read_text())
-        for key in pointer.split("/")[1:]:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-        return value
-
-    def _predicted(self, file: str, pointer: str, derived: str) -> float:
-        lines = [line for line in read_lines(self.root / file) if line["split"] == pointer.strip("/")]
-        truth = np.array([line["label"] for line in lines])
-        logits = np.array([line["logits"] for line in lines])
-        given = logits.argmax(axis=1)
-        what, *where = derived.split()
-        at = [int(w) for w in where if w.isdigit()]
-        if what == "top1":
-            return float(np.mean(truth == given))
-        if what == "images":
-            return float(np.sum(truth == at[0]))
-        if what == "recall":
-            return float(np.mean(given[truth == at[0]] == at[0]))
-        if what == "precision":
-            return float(np.mean(truth[given == at[0]] == at[0]))
-        if what == "confused":
-            return float(np.sum((truth == at[0]) & (given == at[1])))
-        every = np.exp(logits - logits.max(axis=1, keepdims=True))
-        surest = (every / every.sum(axis=1, keepdims=True)).max(axis=1)
-        if what == "count":
-            return float(len(lines))
-        if what == "confidence":
-            return float(np.mean(surest))
-        if what == "ece":
-            gaps = [
-                abs(float(np.sum((truth == given)[mine]) - np.sum(surest[mine])))
-                for low in range(15)
-                if (mine := (surest > low / 15) & (surest <= (low + 1) / 15)).any()
-            ]
-            return float(np.sum(gaps) / len(lines))
-        if what == "interval":
-            mine = (surest > int(where[0]) / 15) & (surest <= (int(where[0]) + 1) / 15)
-            right, sure = (truth == given)[mine], surest[mine]
-            ways = {"count": len, "confidence": np.mean, "accuracy": lambda _: np.mean(right)}
-            ways["gap"] = lambda v: np.mean(right) - np.mean(v)
-            return float(ways[where[1]](sure))
-        assert what == "probability"
-        row = np.exp(logits[at[0]] - logits[at[0]].max())
-        return float(row[at[1]] / row.sum())
-
-
-def _derive(values: list[Any], how: str) -> float:
-    what, *words = how.split()
-    if words[:1] == ["of"]:
-        layer = how.partition(" of ")[2]
-        return float(sum(v[what] for v in values if (v["layer"] or v["name"]) == layer))
-    if what.startswith("p"):
-        first, last = map(int, words or (0, len(values)))
-        return float(np.percentile(values[first:last], int(what[1:])))
-    if what == "rate":
-        return float(int(words[0]) / np.mean(values))
-    ways = {"mean": np.mean, "min": min, "max": max, "count": len}
-    return float(ways[what](values))
-
-
-def test_every_number_is_the_number_in_its_file(world: Any, page: Page) -> None:
-    files = Files(world.root)
-    assert len(page.numbers) > 300
-    for value, origin, text in page.numbers:
-        assert float(value) == pytest.approx(files.number(origin), rel=1e-12, abs=1e-15), (origin, text)
-
-
-def test_no_number_in_a_table_stands_without_its_file(page: Page) -> None:
-    """Columns of words aside: the classes of this page are called by numbers."""
-    figure = re.compile(r"[−+-]?[\d,]+(\.\d+)?\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|MHz)?")
-    assert sum(has_file for _, has_file in page.cells) > 300
-    assert [text for text, has_file in page.cells if not has_file and figure.fullmatch(text.strip())] == []
-
-
-UNITS = {
-    "%": 0.01,
-    "ms": 1e-3,
-    "µs": 1e-6,
-    "s": 1,
-    "min": 60,
-    "h": 3600,
-    "kB": 1e3,
-    "MB": 1e6,
-    "GB": 1e9,
-    "B": 1,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "×": 1,
-    "°C": 1,
-    "MHz": 1e6,
-    "": 1,
-}
-
-
-def test_every_number_is_written_as_what_it_is(page: Page) -> None:
-    seen = 0
-    for value, origin, text in page.numbers:
-        match = re.fullmatch(r"([−+\d.,e-]+)\s*(%|ms|µs|s|min|h|[kMG]?B|[kMG]|×|°C|MHz|)", text)
-        if match is None:
-            assert re.search(r"points (above|below)|level with|\d+ of \d+", text), text
-            continue
-        if origin.endswith(" gap"):  # in percentage points
-            assert float(value) == pytest.approx(float(match.group(1).replace("−", "-")) / 100, abs=5.1e-4)
-            continue
-        written = float(match.group(1).replace(",", "").replace("−", "-"))
-        factors = [UNITS[match.group(2)]] + ([1e-3] if match.group(2) == "" and "latency" in origin else [])
-        factors += [1e-3] if "profile | mean_s" in origin else []
-        factors += [1e-3] if origin.endswith(("load_s", "first_s")) else []
-        exact = float(value)
-        assert any(abs(written * f - exact) <= max(abs(exact) * 0.05, 0.0005001) for f in factors), (
-            origin,
-            text,
-            value,
-        )
-        seen += 1
-    assert seen > 300
-
-
-def test_the_page_needs_nothing_else(summary: ReportSummary, page: Page) -> None:
-    text = summary.out.read_text(encoding="utf-8")
+def test_the_page_needs_nothing_else(written: ReportSummary, page: Page) -> None:
+    text = written.out.read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text)
     assert "@import" not in text and "url(http" not in text
     for tag, attributes in page.tags:
@@ -238,8 +30,8 @@ def test_the_page_needs_nothing_else(summary: ReportSummary, page: Page) -> None
             assert attributes["alt"]
 
 
-def test_the_summary_says_what_was_made_how_good_and_how_fast(summary: ReportSummary) -> None:
-    made, good, fast = summary.sentences
+def test_the_summary_says_what_was_made_how_good_and_how_fast(written: ReportSummary) -> None:
+    made, good, fast = written.sentences
     assert (
         made
         == "tiny-darknet was distilled from resnet18 on digits (10 classes) and exported to ONNX as float32 and int8."
@@ -250,7 +42,7 @@ def test_the_summary_says_what_was_made_how_good_and_how_fast(summary: ReportSum
         r"20\.9× fewer than its teacher; its fastest file answers in 3\.\d+ ms on Raspberry Pi 4 Model B", fast
     )
     assert "on Intel Xeon Silver 4314 int8 is no faster than float32" in fast
-    assert (summary.runs, summary.artifacts, summary.results) == (3, 2, 3)
+    assert (written.runs, written.artifacts, written.results) == (3, 2, 3)
 
 
 def test_the_page_is_made_of_its_sections(page: Page) -> None:
@@ -459,9 +251,10 @@ def test_a_report_of_nothing_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_no_network_is_loaded(world: Any, tmp_path: Path) -> None:
+    paths = [str(world.baseline), str(world.int8)]
     code = (
         "import sys; from pathlib import Path; from edgexfer.report import write_report;"
-        f" write_report([Path({str(world.root)!r})], Path({str(tmp_path / 'r.html')!r}));"
+        f" write_report(list(map(Path, {paths!r})), Path({str(tmp_path / 'r.html')!r}));"
         " print(sorted({'torch', 'torchvision', 'onnxruntime', 'matplotlib.pyplot', 'click'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -76,6 +76,17 @@ def test_colours_are_the_pages_own(drawn: list[str]) -> None:
             assert colour not in re.sub(r"<text.*?</text>", "", text)
 
 
+def test_what_is_left_out_to_save_room_is_never_text() -> None:
+    words = 'font-family: Ünï; 1.23456 transform="rotate(-0 1 2)" x="3.14159"'
+    bars = [Bars(words, [1.23456], ["0.98765"])]
+    text = draw_bars("i", bars, [0], axis=words, write=lambda v: f"{v:.5f}", width=780, description="4.56789")
+    root = ElementTree.fromstring(text.replace("xlink:href", "href"))
+    said = {element.text for element in root.iter("text")}
+    assert {words, "1.23456"} <= said
+    assert root.get("aria-label") == "4.56789" and "0.98765" in text
+    assert "DejaVu" not in text and "opacity: 0" not in text
+
+
 def test_nothing_is_loaded_and_no_date_is_kept(drawn: list[str]) -> None:
     for text in drawn:
         assert "<metadata" not in text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.report import write_report
-from tests.report.conftest import make_run
+from tests.report.makers import make_run
 
 ADVICE: dict[str, Any] = {
     "strategy": "full", "runner_up": "head", "images": 700, "images_per_class": 70.0, "alike": 0.53, "chance": 0.1,

@@ -65,24 +65,7 @@ def hostile(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def many(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of twenty runs with photographs and fifty results."""
-    root = tmp_path_factory.mktemp("many")
-    classes = [f"class {i}" for i in range(30)]
-    names = make.photos(root / "photos", classes, 60)
-    recipe = {"data": "photos", "data_path": str(root / "photos")}
-    for i in range(20):
-        make.run(
-            root / f"runs/{i:02d}",
-            classes=classes,
-            files=names,
-            images=60,
-            seed=i,
-            epochs=60,
-            recipe=recipe,
-            accuracy=0.7,
-        )
-    for i in range(50):
-        configs = [make.config(f"model-{i}.onnx", p50_s=0.001 * (1 + i), runs=800, top1=0.5 + i / 150)]
-        make.result(root / f"results/{i}.json", configs, host=f"host{i % 5}")
+    root = make.many(tmp_path_factory.mktemp("many"))
     return write_report([root], root / "report.html").out
 
 
