@@ -38,6 +38,7 @@ _ENTRIES = (
     Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 120, "bn_dense"),
     Entry("bn-conv", "Batch norm and the learning rate in a convolutional network", 240, "bn_conv"),
     Entry("bn-inference", "Whose statistics batch norm uses at inference", 90, "bn_inference"),
+    Entry("soft-labels", "What soft labels know", 240, "soft_labels"),
 )
 
 

@@ -22,6 +22,7 @@ from edgexfer.studies.page import write_page
 from edgexfer.studies.values import Lab, Measured, Study, StudyResult
 from edgexfer.training import Listener
 from edgexfer.training.job import split_views
+from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
 
 STUDY_FILE, PAGE_FILE = "study.json", "study.html"
@@ -75,6 +76,9 @@ def run_study(
     if not seeds or len(set(seeds)) < len(seeds):
         raise RecipeError(f"seeds are {list(seeds)}; at least one is needed, and each once")
     study = entry.load()
+    if target.force:
+        for there in (SEEDS_FOLDER, WORK_FOLDER, STUDY_FILE, PAGE_FILE):
+            remove(target.out / there)
     measured: list[Measured] = []
     classes: tuple[str, ...] = ()
     for seed in seeds:
@@ -114,16 +118,16 @@ def _seed(
     """One seed, as it lies in the folder or measured now."""
     counts = {f"{name}_images": len(view) for name, view in split_views(splits).items()}
     data = {**counts, "fingerprint": splits.fingerprint}
-    identity = {"study": entry.name, "fast": fast, "data": data}
+    identity = {"study": entry.name, "fast": fast, "data": data, "edgexfer_version": __version__}
     file = target.out / SEEDS_FOLDER / f"{seed}.json"
     known = read_json(file, "seed of a study") if file.is_file() else None
     if known is not None and known["identity"] == identity:
         listener.say(f"seed {seed}: measured already, in {known['seconds']:.0f} s")
         return Measured(seed, known["numbers"], known["seconds"], data)
-    if known is not None and not target.force:
+    if known is not None:
         raise WouldOverwriteError(
-            f"{str(target.out)!r} holds seed {seed} of another study, of other pictures or of the other form; choose"
-            " another --out or pass --force to replace it"
+            f"{str(target.out)!r} holds seed {seed} of another study, of other pictures, of the other form or of"
+            " another edgexfer; choose another --out or pass --force to replace it"
         )
     listener.say(f"seed {seed}: {entry.name} on {splits.source}, {', '.join(f'{n} {k}' for k, n in counts.items())}")
     work = target.out / WORK_FOLDER / str(seed)

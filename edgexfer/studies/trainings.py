@@ -1,0 +1,93 @@
+"""Trainings that leave runs in a study's work folder, so that an interrupted seed goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexfer import nets
+from edgexfer.data import Splits, View
+from edgexfer.runs import WEIGHTS_FILE, Run, is_run, read_run
+from edgexfer.studies.networks import path_of
+from edgexfer.studies.values import Lab
+from edgexfer.training import Job, Recipe, Silent, prepare
+from edgexfer.workflows.data import take
+
+RATE, BATCH = 3e-3, 32
+PASSES = 25_000
+"""Pictures that a network sees in a training, about; 8 to 60 times each."""
+FAST_PASSES = 2_500
+
+
+def study_recipe(lab: Lab, images: int, side: int, **further: Any) -> Recipe:
+    """What the studies of transfer and distillation train by: one rate for all, so that nothing else differs."""
+    epochs = max(8, min(60, round((FAST_PASSES if lab.fast else PASSES) / images)))
+    wishes: dict[str, Any] = {
+        "image_size": side, "epochs": epochs, "batch_size": BATCH, "lr": RATE, "label_smoothing": 0.0,
+        "patience": epochs, "augment": "light", "precision": "float32", "seed": lab.seed,
+    }  # fmt: skip
+    return Recipe(**{**wishes, **further})
+
+
+def quiet_job(splits: Splits, network: str, recipe: Recipe, weights: str = "none") -> Job:
+    """A training of one of the studies' networks, prepared without a word."""
+    return prepare(splits, path_of(network), weights, recipe, Silent())
+
+
+def kept(out: Path, make: Callable[[Path], Run]) -> Run:
+    """The run in ``out``; made now where it is not finished, from where it was interrupted."""
+    return read_run(out) if is_run(out) else make(out)
+
+
+def network_of(out: Path, job: Job) -> nets.Normalized:
+    """The network of a finished run, in inference mode."""
+    run = read_run(out)
+    net = nets.create(
+        run.model, len(run.classes), weights=str(out / WEIGHTS_FILE), input_size=run.preprocessing.input_size
+    )
+    student = nets.Normalized(net, run.preprocessing).to(job.device)
+    student.eval()
+    return student
+
+
+def only(view: View, wanted: np.ndarray) -> View:
+    """The pictures of a view where ``wanted (N,)`` is true."""
+    return take(view, np.flatnonzero(wanted))
+
+
+def without_class(splits: Splits, label: int) -> Splits:
+    """The splits whose training and validation pictures lack a class; its name and the test pictures stay."""
+    train, val = (only(view, view.labels != label) for view in (splits.train, splits.val))
+    return dataclasses.replace(splits, train=train, val=val)
+
+
+class Progress:
+    """Counts finished trainings on a listener."""
+
+    def __init__(self, lab: Lab, total: int) -> None:
+        self._listener, self._done = lab.listener, 0
+        self._listener.begin(f"seed {lab.seed}, trainings", total)
+
+    def step(self, note: str) -> None:
+        """One more is finished."""
+        self._done += 1
+        self._listener.advance(self._done, note)
+
+    def end(self) -> None:
+        """All are."""
+        self._listener.end()
+
+
+@contextmanager
+def counted(lab: Lab, total: int) -> Iterator[Progress]:
+    """Counts trainings while the block runs."""
+    progress = Progress(lab, total)
+    try:
+        yield progress
+    finally:
+        progress.end()
