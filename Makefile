@@ -3,12 +3,13 @@
 # make test    setup, then ruff, mypy and all tests
 # make test-arm64    as root on a Debian: the bundle on emulated Raspberry Pi 3, 4 and 5, and the images' build steps
 # make test-browser  the report in headless Chromium
+# make pictures DATA=photos/    README's pictures from a report on your photographs (PICTURES="..." for its options)
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-arm64 test-browser lint clean
+.PHONY: setup demo test test-arm64 test-browser pictures lint clean
 
 setup: $(STAMP)
 
@@ -42,5 +43,9 @@ test-browser: setup
 	else echo "make test-browser needs Chromium: install it (Debian: sudo apt-get install chromium) or set CHROMIUM=/path/to/chromium" >&2; exit 1; fi
 	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/report/browser -m browser
 
+pictures: setup
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt 'playwright>=1.49'
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python benchmarks/screenshots.py $(DATA) --work pictures $(PICTURES)
+
 clean:
-	rm -rf $(VENV) .arm64 demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .arm64 demo pictures build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -90,8 +90,8 @@ def _caption(predictions: Predictions, error: float, origin: str) -> Markup:
     verdict = "level" if abs(mean - top1) <= NEAR else "too sure of itself" if mean > top1 else "too unsure"
     return Markup(
         "Expected calibration error <b>{}</b>. It gives its answers a probability of {} on average, and {} of them are"
-        " right: {}. Bars on the line tell the truth; below it, fewer are right than was promised. The strip below says"
-        " on how many pictures each bar stands."
+        " right: {}. Bars on the line tell the truth; light is what was promised and not kept, dark what was right"
+        " beyond it. The strip below says on how many pictures each bar stands."
     ).format(
         shown(error, percent, f"{origin} | ece"),
         shown(mean, percent, f"{origin} | confidence"),

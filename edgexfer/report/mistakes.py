@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from markupsafe import Markup
 
 from edgexfer.report import answers as judged
 from edgexfer.report.calibration import calibration
-from edgexfer.report.cells import Behind, Cell, behind_cells, cells
+from edgexfer.report.cells import Behind, Cell, Place, behind_cells, cells
 from edgexfer.report.heatmap import draw_heatmap
 from edgexfer.report.models import Naming
 from edgexfer.report.pictures import SIDE, PictureReader, thumbnail
@@ -46,7 +49,7 @@ class Answers:
 
     Attributes:
         name: The run's name.
-        label: Its folder.
+        anchor: The id of its confusion matrix.
         split: ``test`` or ``val``.
         images: How many pictures.
         top1: Share of right answers, counted from the predictions.
@@ -64,7 +67,7 @@ class Answers:
     """
 
     name: str
-    label: str
+    anchor: str
     split: str
     images: Value
     top1: Value
@@ -101,11 +104,13 @@ def _answers(
     wrong, right = judged.confident_mistakes(found, MOST_WRONG), judged.sample_right(found, MOST_RIGHT)
     origin = f"{run.label}/{PREDICTIONS_FILE}#/{predictions.split}"
     shot = partial(_card, run, origin=origin, reader=reader)
-    chosen = behind_cells(found) if fits and reader and number < MOST_RUNS_BEHIND else {}
+    pairs = judged.most_confused(matrix, MOST_PAIRS)
+    shown_cells = found if fits else [a for a in found if (a.label, a.answer) in {pair[:2] for pair in pairs}]
+    chosen = behind_cells(shown_cells) if reader and number < MOST_RUNS_BEHIND else {}
     anchors = {place: f"cell-{number}-{place[0]}-{place[1]}" for place in chosen}
     return Answers(
         name=name,
-        label=run.label,
+        anchor=f"matrix-{number}",
         split=predictions.split,
         images=Value(plain(len(predictions)), len(predictions), f"{origin} | count"),
         top1=shown(judged.top1(predictions), percent, f"{origin} | top1"),
@@ -113,22 +118,27 @@ def _answers(
         classes=classes,
         cells=cells(matrix, classes, origin, anchors) if fits else (),
         heatmap=None if fits else _heatmap(number, matrix, len(predictions)),
-        behind=[
-            Behind(
-                anchors[t, a],
-                f"“{classes[t]}” called “{classes[a]}”" if t != a else f"“{classes[t]}”, rightly named",
-                [shot(answer, side=SMALL) for answer in some],
-                int(matrix[t, a]) - len(some),
-            )
-            for (t, a), some in sorted(chosen.items())
-        ],
+        behind=[_behind(anchors[place], place, some, matrix, classes, shot) for place, some in sorted(chosen.items())],
         calibration=calibration(number, name, predictions, origin),
         by_class=_by_class(matrix, classes, origin),
-        pairs=_pairs(matrix, classes, origin),
+        pairs=_pairs(pairs, classes, origin, anchors),
         mistakes=[shot(answer) for answer in wrong] if reader else (),
         right=[shot(answer) for answer in right] if reader else (),
         skipped=predictions.skipped,
     )
+
+
+def _behind(
+    anchor: str,
+    place: Place,
+    some: Sequence[judged.Answer],
+    matrix: judged.Matrix,
+    classes: Sequence[str],
+    shot: Callable[..., Card],
+) -> Behind:
+    truth, answer = (classes[i] for i in place)
+    title = f"“{truth}” called “{answer}”" if place[0] != place[1] else f"“{truth}”, rightly named"
+    return Behind(anchor, title, [shot(one, side=SMALL) for one in some], int(matrix[place]) - len(some))
 
 
 def _heatmap(number: int, matrix: judged.Matrix, images: int) -> Figure:
@@ -158,12 +168,18 @@ def _by_class(matrix: judged.Matrix, classes: Sequence[str], origin: str) -> Tab
     return Table("Figures by class", ("class", "pictures", "found (recall)", "right when named (precision)"), rows)
 
 
-def _pairs(matrix: judged.Matrix, classes: Sequence[str], origin: str) -> Table:
+def _pairs(
+    pairs: Sequence[tuple[int, int, int]], classes: Sequence[str], origin: str, anchors: Mapping[Place, str]
+) -> Table:
     rows = [
-        Row(classes[t], (classes[a], Value(f"{n:,}", n, f"{origin} | confused {t} {a}")))
-        for t, a, n in judged.most_confused(matrix, MOST_PAIRS)
+        Row(classes[t], (classes[a], _linked(Value(f"{n:,}", n, f"{origin} | confused {t} {a}"), anchors.get((t, a)))))
+        for t, a, n in pairs
     ]
     return Table("Most frequent confusions", ("truth", "answer", "times"), rows, frozenset({1}))
+
+
+def _linked(count: Value, anchor: str | None) -> Any:
+    return Markup('<a href="#{}" title="show pictures">{}</a>').format(anchor, count) if anchor else count
 
 
 def _card(run: FoundRun, answer: judged.Answer, *, origin: str, reader: PictureReader | None, side: int = SIDE) -> Card:

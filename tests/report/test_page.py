@@ -190,6 +190,9 @@ def test_many_classes_become_a_picture_and_a_table(make: Any, tmp_path: Path) ->
     text = write_report([run], tmp_path / "r.html").out.read_text()
     assert 'class="matrix"' not in text
     assert "Confusion matrix of 60 classes" in text
+    anchors = re.findall(r'<a href="#(cell-[^"]+)"', text)
+    assert len(anchors) == 10  # the most frequent confusions lead to their pictures
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
 
 
 def test_without_a_test_split_the_page_says_validation(make: Any, tmp_path: Path) -> None:
