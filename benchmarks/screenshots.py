@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="squeezenet1_0")
     parser.add_argument("--teacher-weights", default="imagenet")
     parser.add_argument("--teacher-epochs", type=int, default=10)
+    parser.add_argument("--teacher-strategy", default="auto")
     parser.add_argument("--student", action="append", help="NAME or NAME=WEIGHTS; may be repeated")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=20)
@@ -78,7 +79,7 @@ def make(options: argparse.Namespace) -> None:
     size, made = ("--image-size", str(options.image_size)), []
     edgexfer(
         work, "teacher", "finetune", data, "--model", options.teacher, "--weights", options.teacher_weights, *size,
-        "--epochs", str(options.teacher_epochs), "--out", "teacher",
+        "--epochs", str(options.teacher_epochs), "--strategy", options.teacher_strategy, "--out", "teacher",
     )  # fmt: skip
     for number, student in enumerate(options.student):
         name, _, weights = student.partition("=")

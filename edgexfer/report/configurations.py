@@ -41,6 +41,7 @@ def _row(config: Config, source: str) -> Row:
     timed = refusal is None
     return Row(
         name=config.title,
+        tag=f"best {' and '.join(config.best)}" if config.best and timed else "",
         note=", ".join(filter(None, (str(value.get("error") or ""), source))),
         cells=(
             answers_word(config),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgexfer.errors import EdgexferError, FormatError
+from edgexfer.files import read_json
 from edgexfer.report import readers
 from edgexfer.report.records import Found, FoundArtifact, FoundResult, FoundRun
 from edgexfer.runs import RESUME_FOLDER, RUN_FILE
@@ -16,7 +18,8 @@ from edgexfer.runs import RESUME_FOLDER, RUN_FILE
 DEPTH = 5
 MOST_ENTRIES = 50_000
 PROOF_SUFFIX = ".proof.json"
-NOT_RESULTS = (RUN_FILE, "bundle.json")
+RECOMMENDED = "recommended.json"
+NOT_RESULTS = (RUN_FILE, "bundle.json", RECOMMENDED)
 PASSED_OVER = ("node_modules", "__pycache__", RESUME_FOLDER)
 
 
@@ -28,6 +31,7 @@ class _Basket:
     artifacts: dict[Path, None] = field(default_factory=dict)
     results: dict[Path, None] = field(default_factory=dict)
     archives: dict[Path, None] = field(default_factory=dict)
+    recommended: dict[Path, None] = field(default_factory=dict)
     named: set[Path] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -112,6 +116,8 @@ def _walk(basket: _Basket, top: Path) -> None:
             return
         if RUN_FILE in files:
             basket.runs.setdefault(here)
+        if RECOMMENDED in files:
+            basket.recommended.setdefault(here / RECOMMENDED)
         for name in sorted(files):
             if not name.startswith("."):
                 _add_file(basket, here / name)
@@ -134,7 +140,11 @@ def _read_all(basket: _Basket) -> Found:
     if not (runs or artifacts or results):
         reasons = "; ".join(basket.notes) or "no file in it is a benchmark result of edgexfer"
         raise FormatError(f"found nothing of edgexfer in {str(root)!r}: {reasons}")
-    return Found(root, tuple(runs), tuple(artifacts.values()), tuple(results.values()), tuple(basket.notes))
+    advice: list[Mapping[str, Any]] = []
+    for path in basket.recommended:
+        _attempt(basket, path, lambda p=path: advice.append(read_json(p, "recommendation")))  # type: ignore[misc]
+    found = tuple(runs), tuple(artifacts.values()), tuple(results.values())
+    return Found(root, *found, tuple(basket.notes), tuple(advice))
 
 
 def _attempt(basket: _Basket, path: Path, read: Callable[[], None]) -> None:

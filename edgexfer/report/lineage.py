@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.report.measured import Config
+from edgexfer.report.measured import Config, recommended
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 
 
@@ -121,7 +121,8 @@ def _configs(found: Found, parents: Mapping[str, FoundRun]) -> tuple[Config, ...
         for index, value in enumerate(result.value["configs"]):
             sha256, parent = str(value.get("sha256")), str(value.get("parent_sha256"))
             run = parents.get(sha256) or parents.get(parent) or by_weights.get(parent)
-            configs.append(Config(result, index, value, artifacts.get(sha256), run))
+            best = recommended(value, result.machine, found.recommendations)
+            configs.append(Config(result, index, value, artifacts.get(sha256), run, best))
     return tuple(configs)
 
 

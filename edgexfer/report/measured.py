@@ -22,6 +22,7 @@ class Config:
         value: What the file says.
         artifact: The ONNX file it measured, where that was found.
         run: The run that the file was exported from, where that was found.
+        best: What ``bench.py`` recommended it for on that machine: ``latency``, ``throughput``.
     """
 
     result: FoundResult
@@ -29,6 +30,7 @@ class Config:
     value: Mapping[str, Any]
     artifact: FoundArtifact | None
     run: FoundRun | None
+    best: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
         """Where one of its values stands."""
@@ -110,6 +112,26 @@ class Config:
             yield str(self.value["runtime"])
         if self.value.get("head"):
             yield str(self.value["head"])
+
+
+GOALS = ("latency", "throughput")
+_SAME_MACHINE = ("host", "cpu", "cores", "architecture")
+_SAME_WAY = ("sha256", "threads", "batch", "scenario", "runtime", "spinning")
+
+
+def recommended(
+    value: Mapping[str, Any], machine: Mapping[str, Any], recommendations: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """What a configuration of that machine was recommended for."""
+    here = [
+        one for one in recommendations if all(mapping(one, "machine").get(k) == machine.get(k) for k in _SAME_MACHINE)
+    ]
+    return tuple(goal for goal in GOALS if any(_is_way(mapping(one, goal), value) for one in here))
+
+
+def _is_way(told: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    pinned = value.get("affinity") if value.get("pinned") else None
+    return told.get("affinity") == pinned and all(key in told and told[key] == value.get(key) for key in _SAME_WAY)
 
 
 def mapping(value: Any, key: str) -> Mapping[str, Any]:

@@ -150,6 +150,7 @@ class Found:
         artifacts: Each file content once.
         results: Each file content once.
         notes: What lay there and could not be read, one sentence each.
+        recommendations: What ``bench.py`` recommended, one mapping a machine and bundle.
     """
 
     root: Path
@@ -157,3 +158,4 @@ class Found:
     artifacts: tuple[FoundArtifact, ...] = ()
     results: tuple[FoundResult, ...] = ()
     notes: tuple[str, ...] = ()
+    recommendations: tuple[Mapping[str, Any], ...] = ()

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgexfer.files import write_json
+from edgexfer.report import write_report
 from edgexfer.report.configurations import images_per_s, steady_word
+from edgexfer.report.gather import gather
 from edgexfer.report.layers import costs, layer_costs
+from edgexfer.report.lineage import link
 from edgexfer.report.measured import Config
 from edgexfer.report.records import FoundResult
 from edgexfer.report.steadiness import rounds_of, steadiness
@@ -124,3 +128,30 @@ def test_what_is_unusual_about_a_configuration_is_in_its_name(make: Any) -> None
     assert config(make.config("m.onnx", **told)).title == (
         "m · float32 · 2 threads · no spinning · on cores 0,1 · openvino · h.npz"
     )
+
+
+def recommendation(value: dict[str, Any], goals: tuple[str, ...], **machine: Any) -> dict[str, Any]:
+    keys = ("sha256", "threads", "batch", "scenario", "runtime", "spinning")
+    told = {**{key: value[key] for key in keys}, "affinity": None}
+    here = {"host": "raspberrypi", "cpu": "Cortex-A72", "cores": 4, "architecture": "aarch64", **machine}
+    return {"format": 1, "machine": here, **dict.fromkeys(goals, told)}
+
+
+def test_what_was_recommended_is_marked_on_its_own_machine_alone(make: Any, tmp_path: Path) -> None:
+    way = {"spinning": True, "pinned": False, "affinity": [0, 1], "batch": 1}
+    first, second = make.config("m.onnx", **way), make.config("m.onnx", threads=2, p50_s=0.001, **way)
+    make.result(tmp_path / "r.json", [first, second])
+    make.result(tmp_path / "other.json", [second], host="elsewhere")
+    write_json(tmp_path / "recommended.json", recommendation(second, ("latency", "throughput")))
+    lineage = link(gather([tmp_path]))
+    told = {(c.result.label, c.threads): c.best for c in lineage.configs}
+    assert told == {("r.json", 1): (), ("r.json", 2): ("latency", "throughput"), ("other.json", 2): ()}
+    text = write_report([tmp_path], tmp_path / "r.html").out.read_text()
+    assert text.count("best latency and throughput") == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 1, "machine": 3, "latency": []}'])
+def test_a_strange_recommendation_breaks_nothing(make: Any, tmp_path: Path, text: str) -> None:
+    make.result(tmp_path / "r.json", [make.config("m.onnx", runs=40)])
+    (tmp_path / "recommended.json").write_text(text)
+    assert link(gather([tmp_path])).configs[0].best == ()
