@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgexfer.cli.common import common_options, data_choice_of, data_options, emit, percent
+from edgexfer.cli.searching import search_options
 from edgexfer.cli.tables import show_table
 from edgexfer.cli.talk import Talk
 from edgexfer.errors import DeviceError
@@ -22,7 +23,7 @@ MOST_LEFT_OUT = 12
 
 
 @click.command("choose", epilog="Example: edgexfer choose exported/ measured/ --budget-ms 20")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--budget-ms", type=click.FloatRange(0, min_open=True), help="Most milliseconds a picture may take.")
 @click.option("--budget-mb", type=click.FloatRange(0, min_open=True), help="Most megabytes the file may have.")
 @click.option(
@@ -46,12 +47,9 @@ MOST_LEFT_OUT = 12
 @click.option("--data", help="Score all artifacts on these pictures, and not by what is recorded of each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw accuracy against latency, a .svg or .png file.")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    show_default="this folder",
-    help="Folder for the results of what is measured now.",
+    "--out", type=click.Path(path_type=Path), help="Folder for what is measured now, or of a search.  [default: here]"
 )
+@search_options
 @data_options
 @common_options()
 def command(
@@ -68,7 +66,8 @@ def command(
     min_seconds: float,
     data: str | None,
     plot: Path | None,
-    out: Path,
+    out: Path | None,
+    search: str | None,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -77,7 +76,11 @@ def command(
 
     PATHS are benchmark results, artifacts, bundles, runs, or folders of them, joined by content. Without any result the
     artifacts are measured here. stdout is the path of the chosen file; exit code 1 if nothing fits.
+
+    With --search DATA --teacher RUN it goes on: students of many shapes are timed untrained, and of those that fit the
+    most promising are distilled until the budget is used as well as can be.
     """
+    from edgexfer.cli.searching import check_search, run_search, take_search
     from edgexfer.files import refuse_overwrite
     from edgexfer.report.front import check_kind
     from edgexfer.results import Budget
@@ -86,6 +89,8 @@ def command(
     from edgexfer.workflows.measuring import Measuring
 
     _check_usage(budget_ms, budget_mb, budget_memory_mb, host, setup, ssh_config, machine)
+    wanted = take_search(options)
+    check_search(search, wanted, paths, data, machine, out)
     if plot is not None:
         check_kind(plot)
         refuse_overwrite(plot, force)
@@ -95,10 +100,20 @@ def command(
         None if budget_memory_mb is None else round(budget_memory_mb * MEGABYTE),
     )
     wishes = Wishes(statistic, threads, machine, with_memory=budget_memory_mb is not None)
-    measuring = Measuring(host, out, str(threads or 1), min_seconds, setup=setup, ssh_config=ssh_config)
-    choice_of_data = None if data is None else data_choice_of(data, options)
-    with Talk() as talk:
-        chosen = choose_from(paths, budget, wishes, talk, measuring=measuring, data=choice_of_data)
+    measuring = Measuring(
+        host, out or Path(), str(threads or 1), min_seconds=min_seconds, setup=setup, ssh_config=ssh_config
+    )
+    source = data if search is None else search
+    choice_of_data = None if source is None else data_choice_of(source, options)
+    log = None if search is None or out is None else out / "log.txt"
+    with Talk(log) as talk:
+        if search is not None and out is not None and choice_of_data is not None:
+            chosen, made = run_search(
+                talk, wanted, choice_of_data, out, budget=budget, wishes=wishes, measuring=measuring, paths=paths,
+                seed=options["seed"], force=force,
+            )  # fmt: skip
+        else:
+            chosen, made = choose_from(paths, budget, wishes, talk, measuring=measuring, data=choice_of_data), None
         show_choice(talk, chosen)
         if plot is not None:
             _draw(plot, chosen)
@@ -106,7 +121,11 @@ def command(
     choice = chosen.choice
     if choice.chosen is None:
         raise DeviceError(nothing_fits(choice, statistic))
-    emit(chosen.to_dict(), as_json, str(choice.chosen.path))
+    emit(
+        chosen.to_dict() if made is None else made.to_dict(),
+        as_json,
+        str(made.artifact if made else choice.chosen.path),
+    )
 
 
 def _check_usage(

@@ -101,13 +101,28 @@ def choose_from(
         EdgexferError: There is nothing to choose from, or it cannot be compared.
     """
     found = gather(paths)
+    if measuring.host is not None or not found.results:
+        found = measured_now(paths, found, replace(measuring, data=measuring.data or data), listener)
+    return decide(found, budget, wishes, listener, data)
+
+
+def measured_now(paths: Sequence[Path], found: Found, measuring: Measuring, listener: Listener) -> Found:
+    """What was found, with fresh results of every artifact in it and no others: what was measured now counts."""
     with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
-        if measuring.host is not None or not found.results:
-            artifacts = paths_of(found, Path(place))
-            results = measure(artifacts, replace(measuring, data=measuring.data or data), listener)
-            listener.say(f"measured now: {', '.join(map(str, results))}")
-            known = [Path(os.path.abspath(path)) for path in paths]
-            found = gather([*known, *results]) if measuring.host is None else _only(gather([*known, *results]), results)
+        results = measure(paths_of(found, Path(place)), measuring, listener)
+    listener.say(f"measured now: {', '.join(map(str, results))}")
+    return only(gather([*(Path(os.path.abspath(path)) for path in paths), *results]), results)
+
+
+def only(found: Found, results: Sequence[Path]) -> Found:
+    """What was found, with no other results than these."""
+    wanted = {Path(os.path.abspath(path)) for path in results}
+    return replace(found, results=tuple(result for result in found.results if result.path in wanted))
+
+
+def decide(found: Found, budget: Budget, wishes: Wishes, listener: Listener, data: DataChoice | None) -> Chosen:
+    """Chooses among artifacts and results that were found; see ``choose_from``."""
+    with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
         scorer = None if data is None else Scorer(data, found, Path(place))
         scores = None if scorer is None else scorer.scores(listener)
         gathered = gather_candidates(found, wishes, scores, "" if scorer is None else scorer.words)
@@ -116,12 +131,6 @@ def choose_from(
         if scorer is not None and choice.chosen is not None:
             test = scorer.test(choice.chosen)
     return Chosen(choice, gathered, wishes, test)
-
-
-def _only(found: Found, results: Sequence[Path]) -> Found:
-    """Without the results of other times: what was measured now is what counts."""
-    wanted = {Path(os.path.abspath(path)) for path in results}
-    return replace(found, results=tuple(result for result in found.results if result.path in wanted))
 
 
 class Scorer:

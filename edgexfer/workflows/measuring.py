@@ -32,6 +32,7 @@ class Measuring:
         threads: Thread counts, such as ``"1,4"``.
         min_seconds: Least time a configuration is measured, all its rounds together.
         min_runs: Least inferences of one.
+        rounds: Turns of each configuration, each in a fresh process.
         setup: Whether ``setup.sh`` is run on the device before.
         ssh_config: A configuration file for ssh, or ``None``.
         data: Pictures for the bundles that a device needs, where there are bare artifacts.
@@ -42,6 +43,7 @@ class Measuring:
     threads: str = "1"
     min_seconds: float = 5.0
     min_runs: int = 100
+    rounds: int = 3
     setup: bool = False
     ssh_config: Path | None = None
     data: DataChoice | None = None
@@ -110,6 +112,7 @@ def _here(artifacts: Sequence[Path], how: Measuring, listener: Listener) -> Path
                 threads=how.threads,
                 verify_only=False,
                 force=False,
+                options=("--rounds", str(how.rounds)),
             )
         except DeviceError as error:
             if not out.is_file():
@@ -126,13 +129,14 @@ def _homes(artifacts: Sequence[Path]) -> dict[Path, Path]:
 def _there(artifacts: Sequence[Path], how: Measuring, listener: Listener) -> list[Path]:
     """A bundle for those that take the same pictures; where they were found in one, that bundle."""
     (device,) = named_devices([how.host or ""])
-    words = ("--threads", how.threads, "--min-seconds", str(how.min_seconds), "--min-runs", str(how.min_runs))
+    words = ["--threads", how.threads, "--min-seconds", str(how.min_seconds)]
+    words += ["--min-runs", str(how.min_runs), "--rounds", str(how.rounds)]
     results = []
     with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
         for bundle in _bundles(artifacts, how, Path(place), listener):
             listener.say(f"measuring {bundle.name} on {device.host}")
             out = _fresh(how.out / f"bench-{device.name}")
-            run = FleetRun(bundle, out, words, setup=how.setup, config=how.ssh_config)
+            run = FleetRun(bundle, out, tuple(words), setup=how.setup, config=how.ssh_config)
             (outcome,) = run_fleet(run, [device], _teller(listener))
             if not outcome.good or outcome.result is None:
                 raise DeviceError(f"{device.host} gave no whole result ({outcome.status}): {outcome.error}")

@@ -113,3 +113,56 @@ def test_much_that_is_left_out_is_told_in_part(folder: Path, tmp_path: Path) -> 
     measured.result(tmp_path / "r.json", measured.config(path, 9, 0.9), *wrong)
     found = run(tmp_path, "--budget-ms", "10")
     assert found.exit_code == 0 and "left out: 3 more; --json lists them" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget-ms", "9"], "name what to choose from, or let it --search DATA --teacher RUN"),
+        (["x", "--budget-ms", "9", "--student", "a", "--hours", "1"], "these go with --search DATA: students, hours"),
+        (["--budget-ms", "9", "--search", "digits"], "--search needs a --teacher; make one with edgexfer finetune"),
+        (["--budget-ms", "9", "--search", "digits", "--teacher", "t"], "--search needs an --out folder"),
+        (
+            ["--budget-ms", "9", "--search", "digits", "--teacher", "t", "--out", "o", "--data", "d"],
+            "--search scores on its own DATA and measures now; leave --data and --machine out",
+        ),
+    ],
+)
+def test_options_of_a_search_go_together(arguments: list[str], message: str) -> None:
+    found = run(*arguments)
+    assert found.exit_code == 2 and message in found.stderr
+
+
+def test_a_search_with_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    found = run(
+        "--budget-ms", "9", "--search", "digits", "--teacher", "nobody", "--out", tmp_path / "o", "--student", "x"
+    )
+    assert found.exit_code == 1 and found.stdout == ""
+    assert found.stderr.splitlines()[-1].startswith("Error: ") and "'x'" in found.stderr.splitlines()[-1]
+
+
+def test_what_was_tried_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgexfer.cli.searching import show_tried
+    from edgexfer.cli.talk import Talk
+    from edgexfer.workflows.shapes import Shape
+    from edgexfer.workflows.tried import Tried
+
+    trained = ({"epochs": 2, "val_top1": 0.5}, {"epochs": 6, "val_top1": 0.75})
+    final = {"file": "a@32.onnx", "precision": "float32", "chosen": True}
+    show_tried(
+        Talk(),
+        [
+            Tried(Shape("a", 32), {"float32": 0.002, "int8": 0.001}, True, trained, (final,), ""),
+            Tried(Shape("b", 32), {"float32": 0.002, "int8": None}, True, trained[:1], (), "not among the best"),
+            Tried(Shape("c", 32), {"float32": 0.2}, False, (), (), "over budget"),
+            Tried(Shape("d", 32), {"float32": 0.001}, True, (), (), ""),
+        ],
+    )
+    lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert lines[1:] == [
+        "network @ pixels float32 int8 2 epochs 6 epochs",
+        "a@32 2 ms 1 ms 50.0% 75.0% chosen",
+        "b@32 2 ms - 50.0% - not among the best",
+        "c@32 200 ms - - - over budget",
+        "d@32 1 ms - - - fits",
+    ]

@@ -1,0 +1,219 @@
+"""The second stage of a search: students of several shapes learn from one teacher, and the best go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgexfer import nets
+from edgexfer.data import Splits
+from edgexfer.runs import is_run
+from edgexfer.training import Listener, Recipe
+from edgexfer.training.job import people_time
+from edgexfer.training.recipe import Facts, settle
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.distill import TEACHERS_FOLDER, Teaching, distill_data
+from edgexfer.workflows.halving import FINALISTS, Clock, rounds_of, seconds_of, share_of_time, survivors
+from edgexfer.workflows.hushed import Hushed
+from edgexfer.workflows.shapes import Shape
+from edgexfer.workflows.teachers import make_teachers
+from edgexfer.workflows.trace import Trace
+from edgexfer.workflows.train import Start, Target
+
+RUNS = "runs"
+EXPORT_S = 30.0
+"""Seconds that exporting and measuring at the end take, about."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student.
+
+    Attributes:
+        shape: Its shape.
+        run: Its run folder.
+        val_top1: What it scored on validation.
+    """
+
+    shape: Shape
+    run: Path
+    val_top1: float
+
+
+class Contest:
+    """Trainings of one search."""
+
+    def __init__(
+        self,
+        data: DataChoice,
+        splits: Splits,
+        teachers: Sequence[Start],
+        recipe: Recipe,
+        out: Path,
+        trace: Trace,
+        clock: Clock,
+        listener: Listener,
+    ) -> None:
+        self.clock = clock
+        self._data, self._splits, self._recipe = data, splits, recipe
+        self._out, self._trace, self._listener = out, trace, listener
+        self._named, self._teachers = tuple(teachers), list[Start]()
+        self._epochs = recipe.epochs or _usual_epochs(recipe, splits)
+        self._known: dict[Shape, float] = {}
+
+    def refuse_early(self) -> None:
+        """Has a look at the teachers; those that have to be trained first only have to exist.
+
+        Raises:
+            EdgexferError: A teacher cannot be used.
+        """
+        if all(Path(start.model).exists() or Path(start.weights).is_file() for start in self._named):
+            self._teachers = self._at_hand(self._named)
+            return
+        for start in self._named:
+            if not Path(start.model).exists():
+                nets.preprocessing_for(start.model)
+
+    def rank(self, shapes: Sequence[Shape], after: Callable[[], None]) -> list[Shape]:
+        """All shapes, the most promising first, as far as short trainings tell.
+
+        Args:
+            shapes: What fits.
+            after: Called when a round has ended.
+        """
+        self._teachers = self._teachers or self._at_hand(self._named)
+        alive, behind = sorted(shapes, key=self._operations), list[Shape]()
+        rounds = rounds_of(self._epochs)
+        for number, epochs in enumerate(rounds[:-1]):
+            if len(alive) <= FINALISTS:
+                break
+            scores = self._round(alive, epochs, share_of_time(number, len(rounds)))
+            best = survivors(scores, FINALISTS if number == len(rounds) - 2 else None)
+            lost = sorted((s for s in scores if s not in best), key=lambda s: -scores[s])
+            self._drop({s: f"validation {scores[s]:.1%} after {epochs} epochs, not among the best" for s in lost})
+            late = [s for s in alive if s not in scores]
+            self._drop(dict.fromkeys(late, "no time left to try it"))
+            alive, behind = best, [*lost, *behind]
+            after()
+        return [*alive, *behind]
+
+    def _round(self, shapes: Sequence[Shape], epochs: int, untouched: float) -> dict[Shape, float]:
+        scores: dict[Shape, float] = {}
+        for number, shape in enumerate(shapes, 1):
+            done = self._trace.find("train", shape=shape.name, epochs=epochs)
+            expected = self._expected(shape, epochs)
+            if done is None and scores and expected is not None and expected > self.clock.left(untouched):
+                break  # the cheapest come first, so that what follows takes longer still
+            done = done or self._train(shape, epochs, f"{number} of {len(shapes)}")
+            scores[shape] = float(done["val_top1"])
+        return scores
+
+    def full(self, shape: Shape, *, needed: bool) -> Trained | None:
+        """The whole training of a shape, or as much of it as the time allows.
+
+        Args:
+            shape: Who is trained.
+            needed: Whether there is no other student yet, so that one has to come out.
+
+        Returns:
+            The student; ``None`` where there is no time for it and it is not needed.
+        """
+        planned = self._trace.find("plan", shape=shape.name)
+        epochs = int(planned["epochs"]) if planned is not None else self._affordable(shape)
+        before = max(self._trained(shape), key=lambda line: int(line["epochs"]), default=None)
+        if epochs < self._epochs and planned is None and not needed:
+            self._drop({shape: "no time left to train it fully"})
+            return None
+        if planned is None and before is not None and epochs <= int(before["epochs"]):
+            self._listener.warn(f"{shape.name}: no time is left to train it longer than {before['epochs']} epochs")
+            epochs = int(before["epochs"])
+        epochs = max(1, epochs)
+        if planned is None:
+            self._trace.add([{"step": "plan", "shape": shape.name, "epochs": epochs}])
+            if epochs < self._epochs:
+                self._listener.warn(f"{shape.name}: the time allows {epochs} epochs of {self._epochs}")
+        line = self._trace.find("train", shape=shape.name, epochs=epochs) or self._train(shape, epochs, "in full")
+        return Trained(shape, self._folder(shape, epochs), float(line["val_top1"]))
+
+    def _affordable(self, shape: Shape) -> int:
+        expected = self._expected(shape, self._epochs)
+        left = self.clock.left() - EXPORT_S
+        if expected is None or expected <= left:
+            return self._epochs
+        return int(self._epochs * max(0.0, left) / expected)
+
+    def _train(self, shape: Shape, epochs: int, which: str) -> dict[str, Any]:
+        self._listener.say(f"{shape.name}, {which}: {epochs} epochs ({people_time(self.clock.spent)} so far)")
+        started = time.monotonic()
+        folder = self._folder(shape, epochs)
+        (result,) = distill_data(
+            self._data,
+            [Start(shape.network)],
+            self._teachers,
+            replace(self._recipe, image_size=shape.image_size, epochs=epochs),
+            Target(folder, resume=True, argv=("edgexfer", "choose", "--search", self._data.source)),
+            Hushed(self._listener),
+            Teaching(),
+        )
+        line = {
+            "step": "train",
+            "shape": shape.name,
+            "epochs": epochs,
+            "val_top1": result.student.scores["val_top1"],
+            "operations": self._operations(shape),
+            "run": folder.name,
+            "seconds": time.monotonic() - started,
+        }
+        self._trace.add([line])
+        self._listener.say(
+            f"{shape.name}, {which}: validation {line['val_top1']:.1%} in {people_time(line['seconds'])}"
+        )
+        return line
+
+    def _expected(self, shape: Shape, epochs: int) -> float | None:
+        lines = self._trained(shape) or self._trace.all("train")
+        known = [(int(line["epochs"]), float(line["operations"]), float(line["seconds"])) for line in lines]
+        return seconds_of(epochs, self._operations(shape), known)
+
+    def _operations(self, shape: Shape) -> float:
+        """Operations that one picture takes."""
+        if shape not in self._known:
+            size = (shape.image_size, shape.image_size)
+            net = nets.create(shape.network, len(self._splits.classes), input_size=size)
+            self._known[shape] = float(nets.count_operations(net, size))
+        return self._known[shape]
+
+    def _folder(self, shape: Shape, epochs: int) -> Path:
+        return self._out / RUNS / f"{shape.name}-{epochs}"
+
+    def _at_hand(self, teachers: Sequence[Start]) -> list[Start]:
+        """The teachers, those given by a network's name made first, once for all students."""
+        folder = self._out / TEACHERS_FOLDER
+        own = Recipe(workers=self._recipe.workers, device=self._recipe.device, seed=self._recipe.seed)
+        make_teachers(self._data, self._splits, teachers, own, folder, self._listener)
+        made = [
+            folder / f"{number}-{Path(start.model).name.replace(':', '-')}" for number, start in enumerate(teachers)
+        ]
+        return [Start(str(path)) if is_run(path) else start for start, path in zip(teachers, made, strict=True)]
+
+    def _trained(self, shape: Shape) -> list[dict[str, Any]]:
+        return [line for line in self._trace.all("train") if line["shape"] == shape.name]
+
+    def _drop(self, reasons: dict[Shape, str]) -> None:
+        known = {line["shape"] for line in self._trace.all("drop")}
+        lines = [
+            {"step": "drop", "shape": shape.name, "reason": why}
+            for shape, why in reasons.items()
+            if shape.name not in known
+        ]
+        if lines:
+            self._trace.add(lines)
+
+
+def _usual_epochs(recipe: Recipe, splits: Splits) -> int:
+    """How long a student is trained where nobody says: as ``edgexfer distill`` does."""
+    facts = Facts(len(splits.train), splits.image_size, 224, pretrained=False, has_soft_labels=True)
+    return settle(recipe, facts)[0].epochs

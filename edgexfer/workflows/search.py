@@ -1,0 +1,286 @@
+"""``edgexfer choose --search``: students of many shapes, timed before they are trained, trained as far as they promise.
+
+1. A network of each shape is exported untrained, in float32 and int8, and measured where it will run.
+2. Of what fits the budget, the largest of each family learns from the teacher for a few epochs; the best third goes on.
+3. The last ones are fully trained, exported with their proofs and measured again; validation chooses, test is reported.
+
+Everything is kept in ``trace.jsonl``, from which an interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgexfer.data import Splits
+from edgexfer.errors import DeviceError, QuantizationError, WouldOverwriteError
+from edgexfer.files import FORMAT, read_json, remove, write_bytes, write_json
+from edgexfer.report.gather import gather
+from edgexfer.results import Budget, Candidate
+from edgexfer.runs import utc_now
+from edgexfer.training import Listener, Recipe
+from edgexfer.version import __version__
+from edgexfer.workflows.bundle import make_bundle
+from edgexfer.workflows.candidates import Wishes
+from edgexfer.workflows.choose import Chosen, decide, measured_now, only
+from edgexfer.workflows.contest import Contest, Trained
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.export import ExportChoice, export_run
+from edgexfer.workflows.halving import FINALISTS, Clock
+from edgexfer.workflows.hushed import Hushed
+from edgexfer.workflows.measuring import Measuring
+from edgexfer.workflows.shapes import NETWORKS, Shape, shapes_of
+from edgexfer.workflows.timed import Latencies
+from edgexfer.workflows.trace import TRACE_FILE, Trace
+from edgexfer.workflows.train import Start
+from edgexfer.workflows.tried import Tried, tried
+
+RESULT_FILE = "search.json"
+STUDENT = "student"
+
+Show = Callable[[Sequence[Tried]], None]
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search is about.
+
+    Attributes:
+        data: What students learn from and are scored on.
+        teachers: Who teaches them.
+        budget: What the student may cost.
+        wishes: Which latency the budget is about.
+        measuring: Where latencies are measured.
+        networks: The students' networks; ``NETWORKS`` if empty.
+        sizes: Input sizes; some around that of the pictures if empty.
+        recipe: Wishes for the trainings; ``epochs`` is that of the last, full one.
+        hours: How long it may take in all, interruptions excluded; ``None`` for as long as it takes.
+        target: The machine it is for, by name; ``None`` for this one.
+        paths: Further artifacts, which are measured and scored beside the students at the end.
+    """
+
+    data: DataChoice
+    teachers: tuple[Start, ...]
+    budget: Budget
+    wishes: Wishes = Wishes()
+    measuring: Measuring = Measuring()
+    networks: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    recipe: Recipe = Recipe()
+    hours: float | None = None
+    target: str | None = None
+    paths: tuple[Path, ...] = ()
+
+    def settings(self, shapes: Sequence[Shape], splits: Splits) -> dict[str, Any]:
+        """What has to be the same when the search is gone on with; the time allowance may change."""
+        budget = self.budget
+        return {
+            "data": self.data.source,
+            "splits": splits.fingerprint,
+            "teachers": [[start.model, start.weights] for start in self.teachers],
+            "shapes": [shape.name for shape in shapes],
+            "budget": [budget.latency_s, budget.size_bytes, budget.memory_bytes],
+            "statistic": self.wishes.statistic,
+            "host": self.measuring.host,
+            "threads": self.measuring.threads,
+            "target": self.target,
+            "epochs": self.recipe.epochs,
+            "batch_size": self.recipe.batch_size,
+            "seed": self.recipe.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        chosen: The choice among what was trained, and what it was made from.
+        artifact: The chosen file.
+        bundle: A bundle of it.
+        tried: Everything that was tried, the best first.
+        seconds: What it took, interruptions excluded.
+    """
+
+    chosen: Chosen
+    artifact: Path
+    bundle: Path
+    tried: tuple[Tried, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``search.json`` holds."""
+        return {
+            "format": FORMAT,
+            "created": utc_now(),
+            "edgexfer_version": __version__,
+            **self.chosen.to_dict(),
+            "artifact": str(self.artifact),
+            "bundle": str(self.bundle),
+            "seconds": self.seconds,
+            "tried": [one.to_dict() for one in self.tried],
+        }
+
+
+def search(
+    plan: SearchPlan, out: Path, listener: Listener, show: Show, *, resume: bool = False, force: bool = False
+) -> Searched:
+    """Looks for the most accurate student inside a budget.
+
+    Args:
+        plan: What to look for.
+        out: The folder of the search.
+        listener: Hears how it goes.
+        show: Shown everything that was tried so far, whenever a stage has ended.
+        resume: Go on with what is in ``out``.
+        force: Replace what is in ``out``.
+
+    Raises:
+        WouldOverwriteError: ``out`` is there, and neither ``resume`` nor ``force`` covers it.
+        DeviceError: No shape fits the budget.
+        EdgexferError: Data, teacher or networks cannot be used.
+    """
+    _claim(out, resume, force)
+    splits = plan.data.load()
+    shapes = shapes_of(plan.networks or NETWORKS, plan.sizes, splits.image_size)
+    out.mkdir(parents=True, exist_ok=True)
+    trace = Trace(out, plan.settings(shapes, splits))
+    clock = Clock(plan.hours, trace.seconds)
+    contest = Contest(plan.data, splits, plan.teachers, plan.recipe, out, trace, clock, listener)
+    contest.refuse_early()
+    latencies = Latencies(trace, out, plan.budget, plan.wishes.statistic)
+    if not latencies.known:
+        latencies.measure(shapes, splits, replace(plan.measuring, data=plan.data), listener, plan.target)
+    fitting = latencies.fitting(shapes)
+    show(tried(trace, shapes))
+    ranked = contest.rank(fitting, lambda: show(tried(trace, shapes)))
+    chosen = _finish(plan, contest, ranked, out, trace, listener)
+    artifact = _promoted(chosen, out)
+    listener.say("bundle: the chosen file with labelled samples and the device's scripts")
+    bundle = make_bundle([artifact], plan.data, out / "bundle", Hushed(listener), force=True)
+    found = Searched(chosen, artifact, bundle, tuple(tried(trace, shapes)), clock.spent)
+    write_json(out / RESULT_FILE, found.to_dict())
+    show(found.tried)
+    return found
+
+
+def _claim(out: Path, resume: bool, force: bool) -> None:
+    if (resume and (out / TRACE_FILE).is_file()) or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if force and (out / TRACE_FILE).is_file():
+        remove(out)
+        return
+    if (out / TRACE_FILE).is_file():
+        raise WouldOverwriteError(f"{str(out)!r} holds a search; pass --resume to go on, or --force to start again")
+    raise WouldOverwriteError(f"{str(out)!r} exists already and is no search; choose another --out")
+
+
+def _finish(
+    plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], out: Path, trace: Trace, listener: Listener
+) -> Chosen:
+    """Trains the best fully, exports and measures them; where none fits then, the next ones.
+
+    Raises:
+        DeviceError: Nothing that was trained fits.
+    """
+    finalists: list[Trained] = []
+    chosen: Chosen | None = None
+    for shape in ranked:
+        trained = contest.full(shape, needed=not finalists)
+        if trained is None:
+            continue
+        finalists.append(trained)
+        _export(plan, trained, out, trace, contest.clock, listener)
+        if len(finalists) < min(FINALISTS, len(ranked)) and shape != ranked[-1]:
+            continue
+        chosen = _measured(plan, out, trace, listener)
+        if chosen.choice.chosen is not None:
+            return chosen
+        listener.warn("trained and exported, none of them fits any more; the next one is tried")
+    chosen = chosen or _measured(plan, out, trace, listener)
+    if chosen.choice.chosen is None:
+        nearest = chosen.choice.nearest
+        told = "" if nearest is None else f"; nearest comes {nearest.name} at {nearest.latency_s * 1000:.3g} ms"
+        raise DeviceError(
+            f"nothing that was trained fits the budget when it is measured again{told}; allow a little more"
+        )
+    return chosen
+
+
+def _export(plan: SearchPlan, trained: Trained, out: Path, trace: Trace, clock: Clock, listener: Listener) -> None:
+    path = out / "exported" / f"{trained.shape.name}.onnx"
+    if trace.find("export", shape=trained.shape.name, run=str(trained.run.name)) is not None:
+        return
+    listener.say(f"export {trained.shape.name}: proven, float32 and int8")
+    started = time.monotonic()
+    choice = ExportChoice(int8=True, target=plan.target, data=plan.data.source, data_root=plan.data.data_root)
+    try:
+        export_run(trained.run, path, choice, Hushed(listener), force=True)
+    except QuantizationError as error:
+        listener.warn(f"{trained.shape.name} has no int8 form: {error}")
+    seconds = time.monotonic() - started
+    trace.add([{"step": "export", "shape": trained.shape.name, "run": trained.run.name, "seconds": seconds}])
+
+
+def _measured(plan: SearchPlan, out: Path, trace: Trace, listener: Listener) -> Chosen:
+    """The choice among everything exported, each file measured in the same turns."""
+    paths = [out / "exported", *plan.paths]
+    found = gather(paths)
+    files = sorted(artifact.sha256 for artifact in found.artifacts)
+    before = trace.find("measured", files=files)
+    started = time.monotonic()
+    if before is not None and all((out / name).is_file() for name in before["results"]):
+        results = [out / name for name in before["results"]]
+        found = only(gather([*paths, *results]), results)
+    else:
+        measuring = replace(plan.measuring, data=plan.data, out=out / "measured")
+        found = measured_now(paths, found, measuring, listener)
+    chosen = decide(found, plan.budget, plan.wishes, listener, plan.data)
+    if before is None:
+        results = [result.path for result in found.results]
+        names = [str(path.relative_to(os.path.abspath(out))) for path in results]
+        finals = [_final(candidate, chosen) for candidate in chosen.gathered.candidates]
+        seconds = time.monotonic() - started
+        trace.add([{"step": "measured", "files": files, "results": names, "finals": finals, "seconds": seconds}])
+    return chosen
+
+
+def _final(candidate: Candidate, chosen: Chosen) -> dict[str, Any]:
+    return {
+        "file": candidate.path.name,
+        "precision": candidate.precision,
+        "latency_s": candidate.latency_s,
+        "size_bytes": candidate.size_bytes,
+        "val_top1": candidate.top1,
+        "chosen": candidate is chosen.choice.chosen,
+    }
+
+
+def _promoted(chosen: Chosen, out: Path) -> Path:
+    """The chosen file under a plain name, with its proof and plan; what was not made here stays where it is."""
+    best = chosen.choice.chosen
+    if best is None:
+        raise DeviceError("nothing was chosen")
+    source = best.path
+    if source.parent != Path(os.path.abspath(out / "exported")):
+        return source
+    stem = source.name.removesuffix(".onnx").removesuffix(".int8")
+    for path in sorted(source.parent.glob(f"{stem}.*")):
+        target = out / path.name.replace(stem, STUDENT, 1)
+        if path.name.endswith(".proof.json"):
+            write_json(target, _renamed(read_json(path, "proof"), stem))
+        else:
+            write_bytes(target, path.read_bytes())
+    return out / source.name.replace(stem, STUDENT, 1)
+
+
+def _renamed(proof: dict[str, Any], stem: str) -> dict[str, Any]:
+    """A proof of the same bytes under another name."""
+    made = {**proof, "artifact": f"{STUDENT}.onnx"}
+    if isinstance(proof.get("int8"), dict):
+        made["int8"] = {**proof["int8"], "artifact": f"{STUDENT}.int8.onnx"}
+    return made
