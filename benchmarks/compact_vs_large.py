@@ -8,7 +8,8 @@ after transfer, ResNet-50 41.78% and 71.58%.
 DATA holds the image folder `cifar10/`. Both networks are pretrained here on the six animals of `cifar10/train` (1,000
 pictures each) and transferred to its four vehicles: classes that the pretraining has not seen. "Before" is the same
 network from random weights on the vehicles alone (`scratch`). Selected on validation, reported on test; further test
-pictures are taken out of `cifar10/train`, disjoint from what is trained on.
+pictures are taken out of `cifar10/train`, disjoint from what is trained on. The mechanism is that of `edgexfer study
+compact-vs-large`; what differs is the scale.
 """
 
 from __future__ import annotations
@@ -19,23 +20,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from advice import ANIMALS, VEHICLES, Case, make_folder
 from record import header
 
 from edgexfer import nets
-from edgexfer.errors import EdgexferError
 from edgexfer.files import read_json, write_json
-from edgexfer.runs import is_run, read_run
-from edgexfer.training import Recipe, Silent
-from edgexfer.transfer import STRATEGIES, Strategy
+from edgexfer.studies.compact_vs_large import PUBLISHED, pretrain, summary
+from edgexfer.studies.trainings import by_strategy
+from edgexfer.training import Recipe
+from edgexfer.transfer import STRATEGIES
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.train import Start, Target, finetune_data
+from edgexfer.workflows.train import Start
 
 RESULT = Path(__file__).parent / "results" / "compact_vs_large.json"
 NETWORKS = ("tiny-darknet", "cifar-resnet20")
-PUBLISHED = {"Tiny-darknet": [0.5119, 0.6502], "ResNet-50": [0.4178, 0.7158]}
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = read_json(options.out, "result")["rows"] if options.out.is_file() else []
     for model in options.networks.split(","):
-        pretrained = pretrain(model, options)
+        pretrained = pretrained_on_animals(model, options)
         for seed in (int(text) for text in options.seeds.split(",")):
             case = Case(f"vehicles-{options.per_class}", "", "cifar10", options.per_class, 32, VEHICLES)
             folder = options.work / f"{case.name}-{seed}"
@@ -66,14 +65,12 @@ def main() -> None:
         print(line)
 
 
-def pretrain(model: str, options: argparse.Namespace) -> Path:
+def pretrained_on_animals(model: str, options: argparse.Namespace) -> Path:
     """The network on the six animals, made once."""
     run = options.work / f"{model}-animals"
-    if not is_run(run):
-        make_folder(Case("animals", "", "cifar10", 1_000, 32, ANIMALS), 0, options.data_root, options.work / "animals")
-        data, recipe = DataChoice(str(options.work / "animals")), Recipe(image_size=32)
-        finetune_data(data, Start(model), recipe, Target(run, force=True), Silent(), Strategy("scratch"))
-    print(f"{model} pretrained on animals: validation {read_run(run).scores['val_top1']:.1%}", flush=True)
+    make_folder(Case("animals", "", "cifar10", 1_000, 32, ANIMALS), 0, options.data_root, options.work / "animals")
+    found = pretrain(model, DataChoice(str(options.work / "animals")).load(), Recipe(image_size=32), run)
+    print(f"{model} pretrained on animals: validation {found.scores['val_top1']:.1%}", flush=True)
     return run
 
 
@@ -81,30 +78,15 @@ def measure(
     model: str, pretrained: Path, folder: Path, seed: int, strategy: str, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """One row; none where the strategy does not fit the network."""
-    with tempfile.TemporaryDirectory() as scratch:
-        target, recipe = Target(Path(scratch) / "run"), Recipe(image_size=32, seed=seed)
-        start = Start(model, str(pretrained))
-        try:
-            run = finetune_data(DataChoice(str(folder)), start, recipe, target, Silent(), Strategy(strategy))
-        except EdgexferError as error:
-            print(f"{model} {strategy}: {error}", flush=True)
-            return []
-    scores = {key: run.scores[key] for key in ("val_top1", "test_top1", "test_images", "parameters", "seconds")}
+    splits, start = DataChoice(str(folder)).load(), Start(model, str(pretrained))
+    with tempfile.TemporaryDirectory() as work:
+        recipe = Recipe(image_size=32, seed=seed)
+        scores = by_strategy(splits, start, recipe, Path(work), lambda _: None, [strategy])[strategy]
     print(model, seed, strategy, scores, flush=True)
-    return [{"network": model, "seed": seed, "strategy": strategy, **scores}]
-
-
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds, by network and strategy."""
-    found = []
-    for network in dict.fromkeys(row["network"] for row in rows):
-        for strategy in STRATEGIES:
-            top1 = [row["test_top1"] for row in rows if (row["network"], row["strategy"]) == (network, strategy)]
-            if top1:
-                spread = float(np.std(top1, ddof=1)) if len(top1) > 1 else None
-                row = {"network": network, "strategy": strategy, "seeds": len(top1)}
-                found.append({**row, "test_top1_mean": float(np.mean(top1)), "test_top1_std": spread})
-    return found
+    if "refused" in scores:
+        return []
+    kept = {key: scores[key] for key in ("val_top1", "test_top1", "test_images", "parameters", "seconds")}
+    return [{"network": model, "seed": seed, "strategy": strategy, **kept}]
 
 
 def save(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:

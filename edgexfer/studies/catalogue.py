@@ -39,6 +39,8 @@ _ENTRIES = (
     Entry("bn-conv", "Batch norm and the learning rate in a convolutional network", 240, "bn_conv"),
     Entry("bn-inference", "Whose statistics batch norm uses at inference", 90, "bn_inference"),
     Entry("soft-labels", "What soft labels know", 240, "soft_labels"),
+    Entry("transfer-square", "Few or many pictures, alike or not: what to retrain", 300, "transfer_square"),
+    Entry("compact-vs-large", "A compact and a larger network, before and after transfer", 400, "compact_vs_large"),
 )
 
 

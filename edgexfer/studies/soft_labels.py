@@ -19,10 +19,20 @@ from edgexfer.distill import Settled, Teachers, check_teachers, distill, from_ru
 from edgexfer.distill.losses import soft_targets
 from edgexfer.runs import Run
 from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import at_most
 from edgexfer.studies.pictures import picture_address
 from edgexfer.studies.soft_labels_told import USUAL_ALPHA, USUAL_TEMPERATURE, chosen, tell
-from edgexfer.studies.stepping import limited, picture_side
-from edgexfer.studies.trainings import Progress, counted, kept, network_of, quiet_job, study_recipe, without_class
+from edgexfer.studies.stepping import picture_side
+from edgexfer.studies.trainings import (
+    Progress,
+    counted,
+    kept,
+    network_of,
+    quiet_job,
+    scores_of_run,
+    study_recipe,
+    without_class,
+)
 from edgexfer.studies.values import Claim, Lab, Numbers, Study
 from edgexfer.training import Job, Predictions, Silent, hard_label_step, train
 
@@ -41,8 +51,8 @@ SHOWN = 10
 def measure(lab: Lab) -> dict[str, Any]:
     """A teacher; students by temperature and weight, on hard and smoothed labels; and without a class."""
     side, most = picture_side(lab), (400, 150) if lab.fast else (4_000, 1_000)
-    splits = limited(lab, *most)
-    few = limited(lab, max(2 * len(splits.classes), round(SHARE * len(splits.train))), most[1])
+    splits = at_most(lab.splits, *most, lab.seed)
+    few = at_most(splits, max(2 * len(splits.classes), round(SHARE * len(splits.train))), most[1], lab.seed)
     whole = quiet_job(splits, "conv_wide", study_recipe(lab, len(splits.train), side))
     temperatures, alphas = ((5.0,), ()) if lab.fast else (TEMPERATURES, ALPHAS)
     pairs = dict.fromkeys(
@@ -64,7 +74,7 @@ def measure(lab: Lab) -> dict[str, Any]:
         "classes": len(splits.classes),
         "teacher_images": len(splits.train),
         "student_images": len(few.train),
-        "teacher": _scores(teacher),
+        "teacher": scores_of_run(teacher),
         "students": students,
         **plain,
         "absent": absent,
@@ -75,15 +85,6 @@ def measure(lab: Lab) -> dict[str, Any]:
 def _hard(job: Job, out: Path) -> Run:
     step = hard_label_step(job.settings.label_smoothing)
     return train(job, step, out, Silent(), record={"command": "study"})
-
-
-def _scores(run: Run) -> dict[str, Any]:
-    """What is kept of a run; without a test split, validation stands in for it."""
-    scores = {key: run.scores[key] for key in ("val_top1", "test_top1", "val_nll", "test_nll", "parameters")}
-    for key in ("top1", "nll"):
-        if scores[f"test_{key}"] is None:
-            scores[f"test_{key}"] = scores[f"val_{key}"]
-    return scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Taught:
         out = self.lab.work / f"{name}-{temperature:g}-{alpha:g}"
         run = kept(out, lambda folder: self._distilled(job, temperature, alpha, folder))
         self.progress.step(f"T {temperature:g}, alpha {alpha:g}: {run.scores['val_top1']:.1%}")
-        return {"temperature": temperature, "alpha": alpha, **_scores(run)}
+        return {"temperature": temperature, "alpha": alpha, **scores_of_run(run)}
 
     def _distilled(self, job: Job, temperature: float, alpha: float, out: Path) -> Run:
         job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, views=VIEWS))
@@ -121,7 +122,7 @@ class Taught:
         settings = dataclasses.replace(job.settings, views=VIEWS, label_smoothing=smoothing)
         run = kept(self.lab.work / name, lambda out: _hard(dataclasses.replace(job, settings=settings), out))
         self.progress.step(f"{name}: {run.scores['val_top1']:.1%}")
-        return _scores(run)
+        return scores_of_run(run)
 
     def without(self, job: Job, label: int) -> dict[str, Any]:
         """Students that never see a class, softly and on hard labels, before and after its bias is corrected."""

@@ -13,14 +13,13 @@ import numpy as np
 from torch import nn
 
 from edgexfer import nets
-from edgexfer.data import Splits, View
 from edgexfer.errors import TrainingError
 from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import at_most
 from edgexfer.studies.values import Lab
 from edgexfer.training import Extras, Job, Recipe, hard_label_step, prepare
 from edgexfer.training.learner import Learner
 from edgexfer.training.optim import training_mode
-from edgexfer.workflows.data import spread_sample, take
 
 Look = Callable[[int, nets.Normalized], None]
 
@@ -34,7 +33,7 @@ def step_job(lab: Lab, image_size: int, batch_size: int, most: tuple[int, int]) 
         batch_size: Pictures a step.
         most: Training pictures and held-out pictures a split, at most; drawn by the seed, even over the classes.
     """
-    splits = limited(lab, *most)
+    splits = at_most(lab.splits, *most, lab.seed)
     recipe = Recipe(
         image_size=image_size, epochs=1, batch_size=batch_size, lr=0.1, optimizer="sgd", weight_decay=0.0,
         warmup_epochs=0, label_smoothing=0.0, patience=1, augment="none", precision="float32", seed=lab.seed,
@@ -45,22 +44,6 @@ def step_job(lab: Lab, image_size: int, batch_size: int, most: tuple[int, int]) 
     mean, deviation = (float(v) for v in (pixels.mean(), max(pixels.std(), 1e-3)))
     preprocessing = dataclasses.replace(job.preprocessing, mean=(mean,) * 3, std=(deviation,) * 3)
     return dataclasses.replace(job, preprocessing=preprocessing)
-
-
-def limited(lab: Lab, most_train: int, most_held: int) -> Splits:
-    """The splits with at most so many pictures, drawn by the seed."""
-    splits = lab.splits
-
-    def drawn(view: View, most: int) -> View:
-        if len(view) <= most:
-            return view
-        order = np.random.default_rng(lab.seed).permutation(len(view))
-        return spread_sample(take(view, order), most)
-
-    test = None if splits.test is None else drawn(splits.test, most_held)
-    return dataclasses.replace(
-        splits, train=drawn(splits.train, most_train), val=drawn(splits.val, most_held), test=test
-    )
 
 
 def looks(steps: int, count: int) -> list[int]:

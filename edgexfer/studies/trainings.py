@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy as np
 
 from edgexfer import nets
 from edgexfer.data import Splits, View
+from edgexfer.errors import EdgexferError
 from edgexfer.runs import WEIGHTS_FILE, Run, is_run, read_run
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.values import Lab
 from edgexfer.training import Job, Recipe, Silent, prepare
+from edgexfer.transfer import STRATEGIES, Strategy
 from edgexfer.workflows.data import take
+from edgexfer.workflows.train import Start, transfer_splits
 
 RATE, BATCH = 3e-3, 32
 PASSES = 25_000
@@ -42,6 +45,55 @@ def quiet_job(splits: Splits, network: str, recipe: Recipe, weights: str = "none
 def kept(out: Path, make: Callable[[Path], Run]) -> Run:
     """The run in ``out``; made now where it is not finished, from where it was interrupted."""
     return read_run(out) if is_run(out) else make(out)
+
+
+def by_strategy(
+    splits: Splits,
+    start: Start,
+    recipe: Recipe,
+    work: Path,
+    done: Callable[[str], None],
+    names: Sequence[str] = STRATEGIES,
+) -> dict[str, dict[str, Any]]:
+    """What each strategy of transfer scores, selected on validation and reported on test.
+
+    Args:
+        splits: What is transferred to.
+        start: The network with its pretrained weights; ``scratch`` leaves those aside.
+        recipe: Wishes for each training.
+        work: Where the runs lie.
+        done: Told of each that is finished.
+        names: The strategies.
+
+    Returns:
+        By name ``{"val_top1", "test_top1", ...}``; ``{"refused": why}`` where a strategy does not fit the network.
+    """
+    found = {}
+    for name in names:
+        try:
+            run = kept(
+                work / name,
+                lambda out, name=name: transfer_splits(  # type: ignore[misc]
+                    splits, start, recipe, Strategy(name), out, Silent(), {"command": "study"}
+                ),
+            )
+        except EdgexferError as error:
+            found[name] = {"refused": str(error)}
+            done(f"{name} does not fit")
+            continue
+        found[name] = scores_of_run(run)
+        done(f"{name} {run.scores['val_top1']:.1%}")
+    return found
+
+
+def scores_of_run(run: Run) -> dict[str, Any]:
+    """What the studies keep of a run; without a test split, validation stands in for it."""
+    keys = ("val_top1", "test_top1", "val_nll", "test_nll", "test_images", "parameters", "seconds")
+    scores = {key: run.scores[key] for key in keys}
+    for key in ("top1", "nll"):
+        if scores[f"test_{key}"] is None:
+            scores[f"test_{key}"] = scores[f"val_{key}"]
+    return scores
 
 
 def network_of(out: Path, job: Job) -> nets.Normalized:
