@@ -41,6 +41,8 @@ _ENTRIES = (
     Entry("soft-labels", "What soft labels know", 240, "soft_labels"),
     Entry("transfer-square", "Few or many pictures, alike or not: what to retrain", 300, "transfer_square"),
     Entry("compact-vs-large", "A compact and a larger network, before and after transfer", 400, "compact_vs_large"),
+    Entry("whitening", "Why the normalisation stands inside the gradient step", 20, "whitening"),
+    Entry("layers-transfer", "How transferable each depth of a network is", 200, "layers_transfer"),
 )
 
 

@@ -13,7 +13,7 @@ from edgexfer.data import Splits
 from edgexfer.errors import FormatError
 from edgexfer.files import FORMAT, read_json
 from edgexfer.report.tables import Figure, Table
-from edgexfer.report.values import significant
+from edgexfer.report.values import significant, small
 from edgexfer.training import Listener
 from edgexfer.version import __version__
 
@@ -85,7 +85,8 @@ class Claim:
             return f"{text if value else '0'} points"
         if self.unit == "share":
             return f"{value:.1%}"
-        text = significant(value) if self.unit == "number" else f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+        number = significant if abs(value) >= 0.001 or not value else small
+        text = number(value) if self.unit == "number" else f"{value:.2g}" if value < 100 else f"{value:,.0f}"
         return f"{text} times" if self.unit == "times" else text
 
     @property
