@@ -105,7 +105,7 @@ def training_options(function: F) -> F:
         (
             click.option("--image-size", type=click.IntRange(8, 4096), help="Input side in pixels."),
             click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures."),
-            click.option("--batch-size", type=click.IntRange(1), help="Pictures a step."),
+            click.option("--batch-size", type=click.IntRange(1), help="Pictures a step, of all processes together."),
             click.option("--lr", type=float, help="Peak learning rate."),
             click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="How steps are made."),
             click.option("--weight-decay", type=float, help="Of weights; BatchNorm and biases have none."),
@@ -121,6 +121,9 @@ def training_options(function: F) -> F:
                 default="auto",
                 show_default=True,
                 help="Of the arithmetic; auto measures which is faster where the training is long.",
+            ),
+            click.option(
+                "--sync-bn", is_flag=True, help="Under torchrun: BatchNorm statistics over all processes' pictures."
             ),
             click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Loader processes."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
@@ -161,7 +164,7 @@ def board_folder(wish: str | None, out: Path) -> Path | None:
 
 RECIPE_KEYS = (
     "image_size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup_epochs", "label_smoothing",
-    "patience", "augment", "mixup", "ema", "precision", "workers", "device", "seed",
+    "patience", "augment", "mixup", "ema", "precision", "sync_bn", "workers", "device", "seed",
 )  # fmt: skip
 
 

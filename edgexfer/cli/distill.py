@@ -20,7 +20,7 @@ from edgexfer.cli.common import (
     training_options,
 )
 from edgexfer.cli.tables import show_students, show_swap
-from edgexfer.cli.talk import Talk
+from edgexfer.cli.talk import talking_together
 
 if TYPE_CHECKING:
     from edgexfer.workflows.distill import DistillResult
@@ -188,7 +188,7 @@ def command(
         quantization_aware,
     )
     board = board_folder(options.pop("tensorboard"), out)
-    with Talk(out / "log.txt") as talk, with_board(board, out, talk) as listener:
+    with talking_together(out / "log.txt") as talk, with_board(None if talk.quiet else board, out, talk) as listener:
         results = distill_data(
             choice,
             [Start(nets.with_activation(student, activation), student_weights) for student in students],
@@ -198,6 +198,8 @@ def command(
             listener,
             teaching,
         )
+        if talk.quiet:  # another process says it
+            return
         swaps = [measure_swap(result.student, student_weights) for result in results]
         for result, swap in zip(results, swaps, strict=True):
             show_students(talk, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -32,6 +33,10 @@ COMMANDS = {
 }
 
 
+TOGETHER = ("finetune", "distill")
+"""Commands that several processes, started by torchrun, run together."""
+
+
 class LazyGroup(click.Group):
     """Imports the module of a command only when that command is called, so that ``--help`` stays quick."""
 
@@ -43,6 +48,8 @@ class LazyGroup(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in COMMANDS:
             return None
+        if _processes() > 1 and cmd_name not in TOGETHER:
+            raise click.UsageError(f"{cmd_name} works in one process; start it without torchrun", ctx)
         module = importlib.import_module(f"edgexfer.cli.{COMMANDS[cmd_name][0]}")
         command = module.command
         if not isinstance(command, click.Command):
@@ -65,9 +72,28 @@ def cli() -> None:
     """A folder of images and a device in, the smallest proven ONNX classifier out."""
 
 
+def _processes() -> int:
+    """How many processes torchrun started."""
+    count = os.environ.get("WORLD_SIZE", "")
+    return int(count) if count.isdecimal() else 1
+
+
+def _follow() -> NoReturn:
+    """Runs the command line beside the first process of this machine, which says what is wrong with it."""
+    try:
+        code = cli(prog_name="edgexfer", standalone_mode=False)
+    except click.ClickException as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
 def main() -> None:
     """Runs the command line; an interrupt ends it with code 130, a closed pipe in silence."""
     try:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            _follow()
         cli(prog_name="edgexfer")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

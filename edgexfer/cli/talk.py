@@ -1,9 +1,13 @@
-"""How a command talks on stderr: sentences, warnings, a progress bar on a terminal, plain lines in a pipe."""
+"""How a command talks on stderr: sentences, warnings, a progress bar on a terminal, plain lines in a pipe.
+
+Of several processes that ``torchrun`` started, one talks.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,13 +25,18 @@ class Talk:
 
     Args:
         log: Where the copy goes, once that folder exists; ``None`` keeps none.
+        quiet: Whether nothing is said, since another process does.
+
+    Attributes:
+        quiet: As given.
     """
 
-    def __init__(self, log: Path | None = None) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, log: Path | None = None, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         if not self.console.is_terminal:
             self.console.width = PIPE_WIDTH  # a pipe has no width of its own; tables are not to be cut there
-        self._log = log
+        self._log = None if quiet else log
         self._pending: list[str] = []
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -56,7 +65,7 @@ class Talk:
     def begin(self, title: str, total: int) -> None:
         """Shows a bar, on a terminal only."""
         self.end()
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.quiet:
             return
         columns = (
             TextColumn("{task.description}"),
@@ -100,3 +109,12 @@ class Talk:
             with self._log.open("a", encoding="utf-8") as stream:
                 stream.write("".join(f"{line}\n" for line in self._pending))
             self._pending.clear()
+
+
+@contextlib.contextmanager
+def talking_together(log: Path) -> Iterator[Talk]:
+    """The talk of a command that several processes may run together; they join first, and the writer's is heard."""
+    from edgexfer.training.ranks import joined
+
+    with joined() as ranks, Talk(log, quiet=not ranks.is_writer) as talk:
+        yield talk

@@ -7,7 +7,7 @@ from edgexfer.data.loader import Batch, Loader, Views
 from edgexfer.data.names import natural_key
 from edgexfer.data.prepare import prepare_image, upright_rgb
 from edgexfer.data.sources import load_labelled, load_splits, map_labels
-from edgexfer.data.store import PixelStore, build_store, eval_pixels
+from edgexfer.data.store import PixelStore, build_store, eval_pixels, share_store
 from edgexfer.data.unlabelled import UNLABELLED, with_unlabelled
 from edgexfer.data.views import Splits, View
 
@@ -31,6 +31,7 @@ __all__ = [
     "natural_key",
     "prepare_image",
     "read_picture",
+    "share_store",
     "upright_rgb",
     "with_unlabelled",
 ]

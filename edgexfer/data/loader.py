@@ -29,6 +29,10 @@ class Loader:
     seed, the epoch and the pictures, and on nothing else: not on the number of workers, not on how often it was
     iterated. Mean and std are not applied.
 
+    Where several processes share the work, each gets its part of every training batch (and every so-manieth batch to
+    evaluate). A training batch then also holds ``weight``, its number of pictures beside the mean over the processes,
+    and of the whole batch ``whole_labels``, ``whole_partner_labels`` and ``whole_mix``.
+
     Args:
         store: Decoded pictures.
         labels: Class of each, ``(len(store),)``.
@@ -42,6 +46,7 @@ class Loader:
         workers: Processes that prepare batches; 0 prepares them in this one.
         mixup: Share of the training pictures that are mixed with another one.
         views: Where the views, and not the epochs, decide how pictures are varied.
+        part: ``(number, count)`` of this process among those that share the work.
 
     Raises:
         DataError: An argument is out of range, or the store was built by another resize rule.
@@ -61,8 +66,11 @@ class Loader:
         workers: int = 0,
         mixup: float = 0.0,
         views: Views | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         _check_arguments(len(store), len(labels), batch_size, augment, workers, mixup)
+        if train and part[1] > 1:
+            _check_parts(len(store), batch_size, part[1])
         check_rule(store, preprocessing)
         self.batch_size = batch_size
         self.workers = workers
@@ -70,12 +78,13 @@ class Loader:
         self._seed = seed
         self._epoch = 0
         self._views = views
+        self._part = part
         self._batches = _Batches(
             store, labels, preprocessing, augment if train else "none", mirrors, mixup if train else 0.0
         )
 
     def __len__(self) -> int:
-        return len(cut_batches(np.arange(len(self._batches.store)), self.batch_size, join_lone=self.train))
+        return len(self._cut(np.arange(self.images, dtype=np.int64)))
 
     @property
     def images(self) -> int:
@@ -97,9 +106,9 @@ class Loader:
         seed, view = (self._seed, self._epoch) if self.train else (0, 0)
         if self.train and self._views is not None:
             seed, view = self._views.seed, self._epoch % self._views.count
-        jobs = [(seed, view, part) for part in cut_batches(order, self.batch_size, join_lone=self.train)]
+        jobs = [_Job(seed, view, *taken, self._part[1]) for taken in self._taken(order)]
         if self.workers == 0:
-            return (self._batches.make(*job) for job in jobs)
+            return (self._batches[job] for job in jobs)
         forks = "fork" in multiprocessing.get_all_start_methods()  # shares the store instead of copying it
         return iter(
             DataLoader(
@@ -110,6 +119,19 @@ class Loader:
                 multiprocessing_context="fork" if forks else None,
             )
         )
+
+    def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return cut_batches(order, self.batch_size, least=2 * self._part[1] if self.train else 1)
+
+    def _taken(self, order: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64] | None]]:
+        """What this process takes of each batch, and the whole batch where that is more."""
+        number, count = self._part
+        batches = self._cut(order)
+        if count == 1:
+            return [(whole, None) for whole in batches]
+        if not self.train:
+            return [(whole, None) for whole in batches[number::count]]
+        return [(np.array_split(whole, count)[number], whole) for whole in batches]
 
 
 @dataclass(frozen=True)
@@ -127,6 +149,17 @@ class Views:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise DataError(f"views is {self.count}; at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One batch to be made: its own pictures, and the whole batch that they are a part of, if it has others."""
+
+    seed: int
+    view: int
+    mine: NDArray[np.int64]
+    whole: NDArray[np.int64] | None
+    parts: int
 
 
 class _Batches(Dataset[Batch]):
@@ -148,8 +181,19 @@ class _Batches(Dataset[Batch]):
         self._mirrors = mirrors
         self._mixup = mixup
 
-    def __getitem__(self, job: tuple[int, int, NDArray[np.int64]]) -> Batch:
-        return self.make(*job)
+    def __getitem__(self, job: _Job) -> Batch:
+        batch = self.make(job.seed, job.view, job.mine)
+        return batch if job.whole is None else batch | self._of_the_whole(job, job.whole)
+
+    def _of_the_whole(self, job: _Job, whole: NDArray[np.int64]) -> Batch:
+        """What a process has to know of a batch beyond its own pictures."""
+        known = {"weight": torch.tensor(len(job.mine) * job.parts / len(whole))}
+        known["whole_labels"] = torch.from_numpy(self._labels[whole])
+        if self._mixup > 0:
+            mixing = draw_mixing(whole, len(self.store), self._mixup, seed=job.seed, view=job.view)
+            known["whole_mix"] = torch.from_numpy(mixing.shares)
+            known["whole_partner_labels"] = torch.from_numpy(self._labels[mixing.partners])
+        return known
 
     def make(self, seed: int, view: int, part: NDArray[np.int64]) -> Batch:
         """The batch of the pictures ``part``."""
@@ -183,12 +227,21 @@ class _Batches(Dataset[Batch]):
         )
 
 
-def cut_batches(order: NDArray[np.int64], batch_size: int, *, join_lone: bool) -> list[NDArray[np.int64]]:
-    """An order of pictures in batches; a lone last picture may join the batch before it, since BatchNorm needs two."""
+def cut_batches(order: NDArray[np.int64], batch_size: int, *, least: int = 1) -> list[NDArray[np.int64]]:
+    """An order of pictures in batches; fewer than ``least`` at the end join the batch before, if there is one."""
     starts = list(range(0, len(order), batch_size))
-    if join_lone and len(starts) > 1 and len(order) - starts[-1] == 1:
+    if len(starts) > 1 and len(order) - starts[-1] < least:
         starts.pop()
     return [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
+
+
+def _check_parts(pictures: int, batch_size: int, count: int) -> None:
+    if min(pictures, batch_size) < 2 * count:
+        found = f"{pictures} pictures" if pictures < batch_size else f"a batch of {batch_size}"
+        raise DataError(
+            f"{found} cannot be shared by {count} processes, of which each needs two at least; start fewer processes,"
+            " or pass a larger --batch-size"
+        )
 
 
 def _check_arguments(pictures: int, labels: int, batch_size: int, augment: str, workers: int, mixup: float) -> None:

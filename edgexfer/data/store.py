@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -95,6 +96,48 @@ def build_store(
     return PixelStore(packed, sizes, preprocessing, packer.spilled)
 
 
+@dataclass(frozen=True)
+class SharedStore:
+    """A store in a file that several processes map.
+
+    Attributes:
+        path: The file; it may go when all have opened it.
+        sizes: ``(H, W)`` of each picture, int64 ``(N, 2)``.
+    """
+
+    path: Path
+    sizes: NDArray[np.int64]
+
+    def open(self, preprocessing: Preprocessing) -> PixelStore:
+        """The store, which was built by ``preprocessing``."""
+        return PixelStore(np.memmap(self.path, dtype=np.uint8, mode="r"), self.sizes, preprocessing, True)
+
+
+def share_store(
+    view: View, preprocessing: Preprocessing, *, progress: Callable[[int, int], None] | None = None
+) -> SharedStore:
+    """As ``build_store``, into a file under the cache folder that other processes can open.
+
+    Raises:
+        DataError: A picture cannot be read any more, or the disk is full.
+    """
+    sizes = np.zeros((len(view), 2), dtype=np.int64)
+    handle, name = tempfile.mkstemp(dir=_pixels_folder(), prefix="edgexfer-shared-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            for index, pixels in enumerate(parallel(lambda i: resized(view.read(i), preprocessing), range(len(view)))):
+                sizes[index] = pixels.shape[:2]
+                stream.write(pixels.tobytes())
+                if progress is not None:
+                    progress(index + 1, len(view))
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _no_room(error) from error
+        raise
+    return SharedStore(Path(name), sizes)
+
+
 def eval_pixels(store: PixelStore, indices: Sequence[int], preprocessing: Preprocessing) -> torch.Tensor:
     """The network's input pixels, uint8 ``(N, H, W, 3)``: exactly ``prepare_image`` of each picture.
 
@@ -157,10 +200,7 @@ class _Packer:
                 self._memory = bytearray()
             self._file.write(content)
         except OSError as error:
-            raise DataError(
-                f"decoded pictures do not fit on the disk of {str(cache_folder())!r}: {error.strerror}; free space,"
-                " set EDGEXFER_CACHE to a folder on another disk, or choose a smaller --image-size"
-            ) from error
+            raise _no_room(error) from error
 
     def packed(self) -> Pixels:
         if self._file is None:
@@ -171,10 +211,21 @@ class _Packer:
         return np.memmap(self._file, dtype=np.uint8, mode="r", shape=(self._written,))
 
 
+def _no_room(error: OSError) -> DataError:
+    return DataError(
+        f"decoded pictures do not fit on the disk of {str(cache_folder())!r}: {error.strerror}; free space,"
+        " set EDGEXFER_CACHE to a folder on another disk, or choose a smaller --image-size"
+    )
+
+
 def _nameless_file() -> IO[bytes]:
-    """A file without a name, on the cache's disk (``/tmp`` is often memory), gone when its last user is."""
+    """A file without a name, gone when its last user is."""
+    return tempfile.TemporaryFile(dir=_pixels_folder(), prefix="edgexfer-")
+
+
+def _pixels_folder() -> Path | None:
+    """Where decoded pictures go: the cache's disk (``/tmp`` is often memory); ``None`` where it cannot be written."""
     folder = Path(cache_folder()) / "pixels"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    writable = folder.is_dir() and os.access(folder, os.W_OK)
-    return tempfile.TemporaryFile(dir=folder if writable else None, prefix="edgexfer-")
+    return folder if folder.is_dir() and os.access(folder, os.W_OK) else None

@@ -150,7 +150,7 @@ class OutputCache:
         try:
             with part.open("wb") as stream:
                 _reserve(stream.fileno(), size)
-            part.replace(path)
+            _take_place(part, path, size)
         finally:
             part.unlink(missing_ok=True)
 
@@ -158,6 +158,18 @@ class OutputCache:
         writable = self.writable and os.access(path, os.W_OK)
         words = np.memmap(path, dtype=np.uint16, mode="r+" if writable else "r")
         return View(words[: self.images], words[self.images :].reshape(self.images, words_a_row(self.classes)))
+
+
+def _take_place(part: Path, path: Path, size: int) -> None:
+    """Puts an empty file in its place, unless another process was quicker, whose rows are not to be lost."""
+    if path.is_file() and path.stat().st_size != size:
+        path.unlink(missing_ok=True)
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return
+    except OSError:  # a disk without hard links
+        part.replace(path)
 
 
 def _reserve(handle: int, size: int) -> None:

@@ -11,8 +11,8 @@ from edgexfer.distill.teacher import Teachers
 from edgexfer.distill.weighting import validation_weights
 from edgexfer.errors import TeacherError
 from edgexfer.training import Job, Listener, Predictions
-from edgexfer.training.job import decoded, predict_view
 from edgexfer.training.leave import majority_share
+from edgexfer.training.pictures import decoded, predict_view
 
 WEAK_GAIN = 0.25
 """A teacher is called weak that closes less than this share of the gap between guessing and perfection."""
@@ -75,8 +75,9 @@ def _member_logits(teachers: Teachers, job: Job, split: str, listener: Listener)
     for member in teachers.members:
         store = job.stores[split]
         if not store.same_rule(member.preprocessing):
-            store = decoded(view, member.preprocessing, listener)
-        predictions = predict_view(member.network.to(job.device), view, store, member.preprocessing, job.device)
+            store = decoded(view, member.preprocessing, listener, job.ranks)
+        network = member.network.to(job.device)
+        predictions = predict_view(network, view, store, member.preprocessing, job.device, job.ranks)
         logits.append(torch.from_numpy(predictions.logits))
     return torch.stack(logits)
 
@@ -88,7 +89,7 @@ def confidence(teachers: Teachers, job: Job) -> float:
     """
     for member in teachers.members:
         member.network.to(job.device)
-    batches = job.train_batches()
+    batches = job.train_batches(whole=True)
     batches.set_epoch(0)
     found: list[torch.Tensor] = []
     for batch in batches:

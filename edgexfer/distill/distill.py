@@ -24,6 +24,8 @@ from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_lab
 from edgexfer.training.job import choose_compute, split_views
 from edgexfer.training.learner import Batch
 from edgexfer.training.leave import calibration_scores, scores_of
+from edgexfer.training.ranks import ALONE, Ranks
+from edgexfer.training.shared_step import whole_batch
 
 DKD_WARMUP = 1 / 12
 """Share of the training over which dkd's soft term rises to its weight: 20 of 240 epochs in the paper."""
@@ -60,8 +62,13 @@ def soft_loss(
     return gain * warmth * dkd_loss(student_logits, teacher_log_probs, targets, temperature, **weights)
 
 
-def distill_step(outputs: Outputs, objective: Settled, regressors: HintRegressors | None = None) -> Step:
-    """The step of distillation; the teachers see, or have seen, the very pixels that the student sees."""
+def distill_step(
+    outputs: Outputs, objective: Settled, regressors: HintRegressors | None = None, ranks: Ranks = ALONE
+) -> Step:
+    """The step of distillation; the teachers see, or have seen, the very pixels that the student sees.
+
+    Of several processes each computes its own pictures; dist, which relates pictures, is computed on all of the batch.
+    """
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         parts: dict[str, torch.Tensor] = {}
@@ -71,7 +78,10 @@ def distill_step(outputs: Outputs, objective: Settled, regressors: HintRegressor
         else:
             logits, teacher_logits, parts["hint_loss"] = regressors.compare(student, outputs.teachers, batch["inputs"])
             teacher_log_probs = soft_targets(teacher_logits[None], objective.temperature)
-        parts["soft_loss"] = soft_loss(objective, logits, teacher_log_probs, batch)
+        matched = (logits, teacher_log_probs)
+        if objective.loss == "dist":
+            matched = (whole_batch(logits, batch, ranks), whole_batch(teacher_log_probs, batch, ranks))
+        parts["soft_loss"] = soft_loss(objective, *matched, batch)
         parts["hard_loss"] = hard_loss(logits, batch)
         parts["loss"] = objective.alpha * parts["soft_loss"] + (1 - objective.alpha) * parts["hard_loss"]
         if "hint_loss" in parts:
@@ -111,7 +121,7 @@ def distill(
     regressors = HintRegressors.build(job, teachers, objective.hints) if objective.hints else None
     for member in teachers.members:
         member.network.to(job.device)
-    live = distill_step(Outputs(teachers), objective, regressors)
+    live = distill_step(Outputs(teachers), objective, regressors, job.ranks)
     student = rounded_student(job) if rounds else job.new_student()
     first = job.predictions(student, "val").top1 if rounds else None
     batches = job.train_batches()
@@ -127,7 +137,7 @@ def distill(
     identity = {**chosen, "teachers": [member.sha256 for member in teachers.members]}
     return train(
         job,
-        distill_step(outputs, objective, regressors),
+        distill_step(outputs, objective, regressors, job.ranks),
         out,
         listener,
         record={**record, **chosen},
@@ -146,7 +156,7 @@ def rounded_student(job: Job) -> Rounded:
         TrainingError: The network cannot be followed layer by layer.
     """
     student = Rounded(job.new_student().net, job.preprocessing).to(job.device)
-    batches = job.train_batches()
+    batches = job.train_batches(whole=True)
     batches.set_epoch(0)
     student.observe(batch["inputs"].to(job.device) for batch in islice(batches, OBSERVED_BATCHES))
     return student

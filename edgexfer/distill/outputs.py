@@ -3,6 +3,9 @@
 With a limited number of views of each picture, the outputs of a view are computed when it is first seen and kept (see
 ``cache``); from then on, and in other runs on the same pictures, the teachers do not run at all. The first time already
 uses the outputs as they are stored, in half precision, so that it makes no difference whether the cache was empty.
+
+Processes that train together each compute the outputs of their own pictures, and find those of the others on the same
+machine in the same files.
 """
 
 from __future__ import annotations
@@ -98,10 +101,16 @@ def open_outputs(teachers: Teachers, job: Job, compute: Compute, listener: Liste
     """The outputs for a job with views, from the caches that fit it; says how large they get, and checks a sample."""
     if job.views is None:
         return Outputs(teachers)
+    return job.ranks.first_on_each_machine(lambda: _opened(teachers, job, compute, listener))
+
+
+def _opened(teachers: Teachers, job: Job, compute: Compute, listener: Listener) -> Outputs:
+    if job.views is None:
+        return Outputs(teachers)
     classes, images = len(job.splits.classes), len(job.splits.train)
     caches = tuple(OutputCache(_facts(member, job, compute), images, classes) for member in teachers.members)
     size = len(caches) * job.views.count * view_bytes(images, classes)
-    batches = job.train_batches()
+    batches = job.train_batches(whole=True)
     known = sum(
         _trusted(member, cache, batches, job, compute, listener)
         for member, cache in zip(teachers.members, caches, strict=True)

@@ -17,6 +17,8 @@ from edgexfer.errors import TrainingError
 from edgexfer.files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.pt"
+_UNSAID = {"processes": 1, "sync_bn": False}
+"""What holds where a checkpoint's settings say nothing of it."""
 
 State = dict[str, torch.Tensor]
 
@@ -72,10 +74,11 @@ def load_checkpoint(folder: Path, settings: dict[str, Any]) -> Checkpoint | None
         raise TrainingError(
             f"the checkpoint {str(path)!r} cannot be read ({type(error).__name__}); start again with --force"
         ) from error
+    before, now = {**_UNSAID, **checkpoint.settings}, {**_UNSAID, **settings}
     differing = [
-        f"{key} was {checkpoint.settings.get(key)!r}, now {settings.get(key)!r}"
-        for key in sorted({*settings, *checkpoint.settings})
-        if settings.get(key) != checkpoint.settings.get(key)
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
     ]
     if differing:
         raise TrainingError(

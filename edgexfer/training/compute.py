@@ -23,6 +23,7 @@ from torch import nn
 from edgexfer.data.index import cache_folder
 from edgexfer.errors import TrainingError
 from edgexfer.files import write_text
+from edgexfer.training.ranks import ALONE, Ranks
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -142,12 +143,28 @@ def _key(kind: str) -> str:
     return f"{platform.node()}/torch {torch.__version__}/{torch.get_num_threads()} threads/{kind}"
 
 
-def find_device(wanted: str) -> torch.device:
+def find_device(wanted: str, ranks: Ranks = ALONE) -> torch.device:
     """The device that ``wanted`` names; ``auto`` takes CUDA, else MPS, else the CPU.
 
+    Of several processes on a machine with CUDA, each takes the device of its own number.
+
     Raises:
-        TrainingError: The device is unknown or not there.
+        TrainingError: The device is unknown or not there, or there are not enough of them.
     """
+    device = _named_device(wanted)
+    if not ranks.are_several or device.type != "cuda":
+        return device
+    there = torch.cuda.device_count()
+    if device.index is not None or ranks.local_count > there:
+        asked = f"--device {wanted} asks one device of" if device.index is not None else f"{there} CUDA devices for"
+        raise TrainingError(
+            f"{asked} {ranks.local_count} processes on this machine, and each needs one of its own; start torchrun"
+            f" --nproc-per-node {there} with --device cuda, or pass --device cpu"
+        )
+    return torch.device("cuda", ranks.local_rank)
+
+
+def _named_device(wanted: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
@@ -160,7 +177,8 @@ def find_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
+def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
     """Seeds dropout and the like for one epoch, so that an epoch is the same whether or not it follows a restart."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    name = f"{seed}/{epoch}" if rank == 0 else f"{seed}/{epoch}/{rank}"
+    digest = hashlib.sha256(name.encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -18,8 +18,10 @@ from edgexfer.training.compute import seed_epoch
 from edgexfer.training.learner import Batch, Extras, Learner, Step
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import learning_rate, training_mode
+from edgexfer.training.ranks import ALONE, Ranks
 from edgexfer.training.recipe import Settings
 from edgexfer.training.scoring import Predictions
+from edgexfer.training.shared_step import SharedStep, average_statistics
 
 CHECKPOINT_SECONDS = 20.0
 """A checkpoint is written after the first epoch that ends this long after the one before."""
@@ -67,6 +69,7 @@ def fit(
     resume_folder: Path,
     listener: Listener,
     extras: Extras | None = None,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Trains ``student`` and keeps the best epoch by validation top-1 (ties: the lower loss, then the earlier one).
 
@@ -81,23 +84,27 @@ def fit(
         resume_folder: Where the checkpoint lies while the training runs; one found there is gone on from.
         listener: Hears how it goes.
         extras: What sets the training apart from the plain one.
+        ranks: This process among those that train the student together; batches are its parts, and ``validate`` gives
+            the same on all.
 
     Raises:
         TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
     """
     extras = extras or Extras()
     learner = Learner.of(student, settings, extras)
-    state = _first_state(learner, validate, settings, extras, resume_folder, listener)
+    state = _first_state(learner, validate, settings, extras, resume_folder, listener, ranks)
+    step = SharedStep(step, learner) if ranks.are_several else step
     saved = time.perf_counter()
     while state.epochs_done < settings.epochs and not _out_of_patience(state, settings.patience):
         started = time.perf_counter()
         extras.layers.thaw(student, state.epochs_done)
-        metrics = _train_epoch(learner, step, batches, settings, state.epochs_done, device, listener)
+        metrics = _train_epoch(learner, step, batches, settings, state.epochs_done, device, listener, ranks)
         scored = validate(learner.kept)
         metrics |= {"val_top1": scored.top1, "val_loss": scored.loss}
         state = _advanced(state, learner.kept, metrics, time.perf_counter() - started)
-        write_lines(folder / METRICS_FILE, state.metrics)
-        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+        if ranks.is_writer:
+            write_lines(folder / METRICS_FILE, state.metrics)
+        if ranks.is_writer and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(resume_folder, learner.caught(state))
             saved = time.perf_counter()
         listener.epoch(metrics)
@@ -114,10 +121,11 @@ def _first_state(
     extras: Extras,
     resume_folder: Path,
     listener: Listener,
+    ranks: Ranks,
 ) -> Checkpoint:
     """Where the training begins: at the checkpoint, which is restored, or with the first weights."""
-    identity = {**settings.to_dict(), **extras.identity}
-    state = load_checkpoint(resume_folder, identity)
+    identity = {**settings.to_dict(), **extras.identity, "processes": ranks.count}
+    state = ranks.once(lambda: load_checkpoint(resume_folder, identity))
     if state is not None:
         learner.restore(state)
         listener.say(f"resumed after epoch {state.epochs_done} of {settings.epochs}")
@@ -160,10 +168,11 @@ def _train_epoch(
     epoch: int,
     device: torch.device,
     listener: Listener,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """One pass over the training batches; returns the means of what the step reports, weighted by pictures."""
     training_mode(learner.student)
-    seed_epoch(settings.seed, epoch)
+    seed_epoch(settings.seed, epoch, ranks.rank)
     batches.set_epoch(epoch)
     steps = settings.epochs * len(batches)
     sums: dict[str, float] = {}
@@ -181,12 +190,17 @@ def _train_epoch(
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * count
             left = (time.perf_counter() - started) / images * (len(batches) / (index + 1) * images - images)
-            speed = images / (time.perf_counter() - started)
+            speed = ranks.count * images / (time.perf_counter() - started)
             listener.advance(index + 1, f"{speed:,.0f} images/s, {left:.0f} s left in this epoch")
             asked = time.perf_counter()
     finally:
         listener.end()
     seconds = time.perf_counter() - started
+    if ranks.are_several:
+        average_statistics(learner, ranks)
+        counted, *totals = ranks.total([images, *sums.values()])
+        images = round(counted)
+        sums = dict(zip(sums, totals, strict=True))
     means = {"train_loss" if name == "loss" else name: total / images for name, total in sums.items()}
     return {
         "epoch": epoch + 1,

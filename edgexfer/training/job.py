@@ -6,6 +6,7 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from edgexfer import nets
-from edgexfer.data import Loader, PixelStore, Splits, View, Views, build_store
+from edgexfer.data import Loader, PixelStore, Splits, View, Views
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.compute import (
@@ -34,10 +35,11 @@ from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import leave_run
 from edgexfer.training.listener import Listener
+from edgexfer.training.pictures import EVAL_BATCH, decoded, predict_view
+from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
-from edgexfer.training.scoring import Predictions, predict
-
-EVAL_BATCH = 64
+from edgexfer.training.scoring import Predictions
+from edgexfer.training.synced_batchnorm import synchronised
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Job:
         stores: Decoded pictures by split name.
         workers: Loader processes.
         device: Where it computes.
+        ranks: This process among those that train together.
     """
 
     splits: Splits
@@ -63,6 +66,7 @@ class Job:
     stores: Mapping[str, PixelStore]
     workers: int
     device: torch.device
+    ranks: Ranks = ALONE
 
     @property
     def views(self) -> Views | None:
@@ -78,10 +82,11 @@ class Job:
             input_size=self.preprocessing.input_size,
             seed=self.settings.seed,
         )
-        return nets.Normalized(net, self.preprocessing).to(self.device)
+        student = nets.Normalized(net, self.preprocessing).to(self.device)
+        return synchronised(student, self.device) if self.settings.sync_bn and self.ranks.are_several else student
 
-    def train_batches(self) -> Loader:
-        """Shuffled, augmented training batches."""
+    def train_batches(self, *, whole: bool = False) -> Loader:
+        """Shuffled, augmented training batches; this process's part of them, unless they are to be ``whole``."""
         return Loader(
             self.stores["train"],
             self.splits.train.labels,
@@ -94,6 +99,7 @@ class Job:
             workers=self.workers,
             mixup=self.settings.mixup,
             views=self.views,
+            part=(0, 1) if whole else (self.ranks.rank, self.ranks.count),
         )
 
     def plain_batches(self, split: str) -> Loader:
@@ -103,7 +109,8 @@ class Job:
 
     def predictions(self, student: nn.Module, split: str) -> Predictions:
         """What ``student`` says of the pictures of a split."""
-        return predict_view(student, self.view(split), self.stores[split], self.preprocessing, self.device)
+        view, store = self.view(split), self.stores[split]
+        return predict_view(student, view, store, self.preprocessing, self.device, self.ranks)
 
     def view(self, split: str) -> View:
         """The view of a split by its name."""
@@ -114,14 +121,6 @@ def split_views(splits: Splits) -> dict[str, View]:
     """The views of a data set by name, those that it has."""
     views = {"train": splits.train, "val": splits.val}
     return views if splits.test is None else {**views, "test": splits.test}
-
-
-def predict_view(
-    net: nn.Module, view: View, store: PixelStore, preprocessing: Preprocessing, device: torch.device
-) -> Predictions:
-    """What ``net`` says of a view's pictures, in their order."""
-    loader = Loader(store, view.labels, preprocessing, EVAL_BATCH, augment="none", train=False, seed=0, mirrors=False)
-    return predict(net, loader, device)
 
 
 def prepare(
@@ -140,7 +139,8 @@ def prepare(
     Raises:
         EdgexferError: The network, its weights, the device or the pictures cannot be used.
     """
-    device = find_device(recipe.device)
+    ranks = current_ranks()
+    device = find_device(recipe.device, ranks)
     usual = nets.preprocessing_for(model)
     facts = Facts(
         len(splits.train),
@@ -149,6 +149,7 @@ def prepare(
         weights != "none",
         has_soft_labels,
         nets.about_parameters(model),
+        ranks.count,
     )
     settings, reasons = settle(recipe, facts)
     if recipe.image_size is None:
@@ -166,19 +167,12 @@ def prepare(
     listener.say(f"{splits.source}: {len(splits.classes)} classes; pictures: {counts}")
     if reasons:
         listener.say("defaults: " + ", ".join(reasons))
+    for sentence in shares(ranks, settings.batch_size, sync_bn=recipe.sync_bn):
+        listener.say(sentence)
     preprocessing = nets.preprocessing_for(model, settings.image_size, mean, std)
     nets.create(model, len(splits.classes), input_size=preprocessing.input_size, seed=settings.seed)  # refuse early
-    stores = {name: decoded(view, preprocessing, listener) for name, view in split_views(splits).items()}
-    return Job(splits, model, weights, preprocessing, settings, stores, recipe.workers, device)
-
-
-def decoded(view: View, preprocessing: Preprocessing, listener: Listener) -> PixelStore:
-    """Decodes and resizes the pictures of a view once."""
-    listener.begin(f"decode {view.name}", len(view))
-    try:
-        return build_store(view, preprocessing, progress=lambda done, _: listener.advance(done, ""))
-    finally:
-        listener.end()
+    stores = {name: decoded(view, preprocessing, listener, ranks) for name, view in split_views(splits).items()}
+    return Job(splits, model, weights, preprocessing, settings, stores, recipe.workers, device, ranks)
 
 
 def train(
@@ -224,7 +218,7 @@ def train(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"
         f" of {len(batches)} steps on {job.device}: about {people_time(estimate)}"
     )
-    with followed(out, job.settings.epochs, listener) as told:
+    with _progress_of(job, out, listener) as told:
         result = fit(
             student,
             step,
@@ -236,11 +230,19 @@ def train(
             resume_folder=out / RESUME_FOLDER,
             listener=told,
             extras=replace(extras, compute=compute),
+            ranks=job.ranks,
         )
     record = {**record, **compute.to_dict()}
     return leave_run(
         job, student, result, out, listener, record=record, parents=parents, extra_scores=extra_scores, finish=finish
     )
+
+
+def _progress_of(job: Job, out: Path, listener: Listener) -> contextlib.AbstractContextManager[Listener]:
+    """The listener, with the progress written down where it is the writer's."""
+    if not job.ranks.is_writer:
+        return contextlib.nullcontext(listener)
+    return followed(out, job.settings.epochs, listener)
 
 
 def people_time(seconds: float) -> str:
@@ -268,15 +270,17 @@ def choose_compute(
     work = 3 * nets.count_operations(student.net, job.preprocessing.input_size)
     if work * len(job.splits.train) * job.settings.epochs < WORTH_MEASURING or job.device.type == "mps":
         return Compute()
-    kind = f"{job.model}-{job.preprocessing.input_size}-{batches.batch_size}-{job.device}"
-    kept = recall_compute(folder, kind)
+    share = f"{batches.batch_size}/{job.ranks.count}" if job.ranks.are_several else f"{batches.batch_size}"
+    kind = f"{job.model}-{job.preprocessing.input_size}-{share}-{job.device}"
+    kept = job.ranks.once(lambda: recall_compute(folder, kind))
     if kept is None:
         seconds = {
             compute: seconds_a_step(student, step, batches, compute, job.device, steps=MEASURED_STEPS)
             for compute in CANDIDATES
         }
-        kept = fastest(seconds)
+        kept = job.ranks.once(lambda: fastest(seconds))
         told = ", ".join(f"{compute.name} {taken * 1e3:.0f} ms" for compute, taken in seconds.items())
         listener.say(f"one step takes: {told}; {kept.name} it is")
-    remember_compute(folder, kind, kept)
+    if job.ranks.is_writer:
+        remember_compute(folder, kind, kept)
     return kept

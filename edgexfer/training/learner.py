@@ -17,7 +17,10 @@ from edgexfer.training.optim import LayerPlan, build_optimizer, parameter_groups
 from edgexfer.training.recipe import Settings
 
 Batch = Mapping[str, torch.Tensor]
-"""``inputs``, ``labels``, ``index``, one entry a picture; the loop adds ``progress``, the share of the steps done."""
+"""``inputs``, ``labels``, ``index``, one entry a picture; the loop adds ``progress``, the share of the steps done.
+
+A part of a batch that several processes share has a ``weight``; see ``edgexfer.data.loader``.
+"""
 Step = Callable[[nn.Module, Batch], dict[str, torch.Tensor]]
 """``(student, batch) -> {"loss": scalar, other parts to log}``."""
 
@@ -109,7 +112,8 @@ class Learner:
             parts = step(self.student, here)
         _refuse_nan(parts["loss"], epoch, lr)
         self.optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()  # type: ignore[no-untyped-call]
+        loss = parts["loss"] if "weight" not in here else parts["loss"] * here["weight"]
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         if self.average is not None:
             self.average.follow(self.student, number + 1)

@@ -47,6 +47,8 @@ def leave_run(
 ) -> Run:
     """Scores the best weights on validation and test, and writes everything that makes ``out`` a run.
 
+    Of several processes all score, and one writes.
+
     Args:
         job: What it was trained on.
         student: The network; ends with the best weights.
@@ -58,21 +60,46 @@ def leave_run(
         extra_scores: Further entries of the run's scores.
         finish: Last work on the student with its best weights; gives further entries of the scores.
     """
-    save_weights(out / LAST_WEIGHTS_FILE, _net_state(result.last))
     student.load_state_dict(result.best)
     finished = finish(student) if finish is not None else {}
-    save_weights(out / WEIGHTS_FILE, student.net.state_dict())
     views = {name: view for name, view in (("val", job.splits.val), ("test", job.splits.test)) if view is not None}
     scored = {name: job.predictions(student, name) for name in views}
-    write_lines(out / PREDICTIONS_FILE, _prediction_lines(views, scored))
-    run = Run(
+    if "test" not in scored:
+        listener.say("this data has no test split: the validation score is all there is, and it chose the epoch")
+
+    def write() -> Run:
+        save_weights(out / LAST_WEIGHTS_FILE, _net_state(result.last))
+        save_weights(out / WEIGHTS_FILE, student.net.state_dict())
+        write_lines(out / PREDICTIONS_FILE, _prediction_lines(views, scored))
+        scores = {**(extra_scores or {}), **finished, "weights_bytes": (out / WEIGHTS_FILE).stat().st_size}
+        run = _run_of(job, student, result, scored, record=record, parents=parents, scores=scores)
+        write_run(out, run)
+        shutil.rmtree(out / RESUME_FOLDER, ignore_errors=True)
+        return run
+
+    return job.ranks.once(write)
+
+
+def _run_of(
+    job: Job,
+    student: nets.Normalized,
+    result: FitResult,
+    scored: Mapping[str, Predictions],
+    *,
+    record: Mapping[str, Any],
+    parents: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, Any],
+) -> Run:
+    processes = {"processes": job.ranks.count} if job.ranks.are_several else {}
+    device = {"device": str(job.device), **processes}
+    return Run(
         model=job.model,
         model_sha256=nets.source_sha256(job.model),
         classes=job.splits.classes,
         preprocessing=job.preprocessing,
         splits_fingerprint=job.splits.fingerprint,
         seed=job.settings.seed,
-        recipe={**record, "weights": job.weights, "settings": job.settings.to_dict(), "device": str(job.device)},
+        recipe={**record, "weights": job.weights, "settings": job.settings.to_dict(), **device},
         parents=(*parents, *_weight_parents(job.weights)),
         scores={
             **scores_of(scored),
@@ -82,18 +109,11 @@ def leave_run(
             "best_epoch": result.best_epoch,
             "parameters": nets.count_parameters(student.net),
             "operations": nets.count_operations(student.net, job.preprocessing.input_size),
-            "weights_bytes": (out / WEIGHTS_FILE).stat().st_size,
             "seconds": result.seconds,
-            **(extra_scores or {}),
-            **finished,
+            **scores,
         },
         created=utc_now(),
     )
-    write_run(out, run)
-    shutil.rmtree(out / RESUME_FOLDER, ignore_errors=True)
-    if "test" not in scored:
-        listener.say("this data has no test split: the validation score is all there is, and it chose the epoch")
-    return run
 
 
 def _weight_parents(weights: str) -> list[dict[str, Any]]:

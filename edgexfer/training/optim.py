@@ -87,6 +87,10 @@ def build_optimizer(
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=fused)
     if name == "sgd":
+        joins_later = layers is not None and any(
+            layers.thaws.values()
+        )  # the kernel wants every momentum from the start
+        fused = fused and not joins_later
         return torch.optim.SGD(groups, lr=lr, momentum=SGD_MOMENTUM, nesterov=True, fused=fused)
     raise TrainingError(f"no optimiser is called {name!r}; allowed: {', '.join(OPTIMIZERS)}")
 

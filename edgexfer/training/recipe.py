@@ -36,7 +36,7 @@ class Recipe:
     Attributes:
         image_size: Input side in pixels.
         epochs: Passes over the training pictures.
-        batch_size: Pictures a step.
+        batch_size: Pictures a step, in all processes together.
         lr: Peak learning rate.
         optimizer: ``adamw`` or ``sgd``.
         weight_decay: Of weights; BatchNorm and biases have none.
@@ -47,6 +47,7 @@ class Recipe:
         mixup: Share of the training pictures that are mixed with another one.
         ema: Decay of the running average of the weights, which is then what is validated and kept; 0 keeps none.
         precision: ``float32`` or ``bfloat16``; measured where it is left open and the training is long.
+        sync_bn: Whether BatchNorm takes its statistics over the parts of a batch in all processes.
         workers: Loader processes; 0 prepares batches in the training process.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         seed: Of initialisation, order and augmentation.
@@ -65,6 +66,7 @@ class Recipe:
     mixup: float | None = None
     ema: float | None = None
     precision: str | None = None
+    sync_bn: bool = False
     workers: int = 0
     device: str = "auto"
     seed: int = 0
@@ -123,6 +125,7 @@ class Settings:
     ema: float = 0.0
     precision: str = "auto"
     views: int = 0
+    sync_bn: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -140,6 +143,7 @@ class Facts:
         pretrained: Whether the network starts from trained weights.
         has_soft_labels: Whether a teacher teaches (its soft labels smooth enough by themselves).
         parameters: Of the network, about.
+        processes: How many train it together.
     """
 
     images: int
@@ -148,6 +152,7 @@ class Facts:
     pretrained: bool
     has_soft_labels: bool = False
     parameters: int = USUAL_PARAMETERS
+    processes: int = 1
 
 
 def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
@@ -172,7 +177,7 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
             f"{optimizer} at batch {batch_size}{_rate_words(facts)}",
         ),
         "weight_decay": (0.05 if optimizer == "adamw" else 5e-4, f"usual for {optimizer}"),
-        "warmup_epochs": (min(3, epochs // 5), "a tenth or so of the epochs"),
+        "warmup_epochs": _warmup(epochs, batch_size, facts),
         "label_smoothing": (0.0 if facts.has_soft_labels else 0.1, "soft labels" if facts.has_soft_labels else "usual"),
         "patience": (
             (epochs, "no early stop: trained weights first lose, then gain")
@@ -182,7 +187,7 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "augment": ("light", "safe for any pictures"),
     }
     chosen: dict[str, Any] = {"seed": recipe.seed, "mixup": recipe.mixup or 0.0, "ema": recipe.ema or 0.0}
-    chosen["precision"] = recipe.precision or "auto"
+    chosen |= {"precision": recipe.precision or "auto", "sync_bn": recipe.sync_bn and facts.processes > 1}
     reasons = []
     for name, (value, reason) in defaults.items():
         wish = getattr(recipe, name)
@@ -224,6 +229,17 @@ def _learning_rate(optimizer: str, batch_size: int, facts: Facts) -> float:
     if optimizer == "adamw":
         return times * (3e-4 if facts.pretrained else 2e-3) * math.sqrt(batch_size / 64)
     return times * (0.005 if facts.pretrained else 0.05) * batch_size / 64
+
+
+def _warmup(epochs: int, batch_size: int, facts: Facts) -> tuple[int, str]:
+    """Epochs to the peak; longer for a batch that was made larger for several processes.
+
+    The rate grows with the batch, and a large one needs the longer warm-up of Goyal et al., "Accurate, Large Minibatch
+    SGD: Training ImageNet in 1 Hour", 2017, section 2.2.
+    """
+    if facts.processes > 1 and batch_size > _batch_size(facts.images):
+        return min(5, epochs // 2), "a large batch"
+    return min(3, epochs // 5), "a tenth or so of the epochs"
 
 
 def _rate_words(facts: Facts) -> str:

@@ -39,7 +39,20 @@ def hard_loss(
         mix, partners = batch["mix"], batch["partner_labels"]
         losses = mix * losses + (1 - mix) * _cross_entropies(logits, partners, label_smoothing, class_weights)
         known = known & ((partners >= 0) | (mix == 1))
-    return (losses * known).sum() / known.sum().clamp_min(1)
+    return (losses * known).sum() / _labelled(known, batch)
+
+
+def _labelled(known: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """How many pictures have a hard loss; in a part of a batch, its share of those of the whole batch.
+
+    So the mean over the whole batch comes out, however its labelled pictures are spread over the processes.
+    """
+    if "whole_labels" not in batch:
+        return known.sum().clamp_min(1)
+    whole = batch["whole_labels"] >= 0
+    if "whole_mix" in batch:
+        whole = whole & ((batch["whole_partner_labels"] >= 0) | (batch["whole_mix"] == 1))
+    return whole.sum().clamp_min(1) * (len(known) / len(whole))
 
 
 def hard_label_step(label_smoothing: float, class_weights: torch.Tensor | None = None) -> Step:

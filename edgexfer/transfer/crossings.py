@@ -53,7 +53,7 @@ class Crossings:
             }
 
     def _parts(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return cut_batches(order, self._batch_size, join_lone=True)
+        return cut_batches(order, self._batch_size, least=2)
 
 
 def compute_crossings(

@@ -23,6 +23,7 @@ from edgexfer.errors import RecipeError
 from edgexfer.runs import PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
 from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.training.checkpoint import interrupted_settings
+from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.teachers import make_teachers
@@ -157,11 +158,15 @@ def _targets(students: Sequence[Start], target: Target) -> list[Target]:
 def _finished(target: Target, teaching: Teaching, listener: Listener) -> DistillResult | None:
     """What is there already of a resumed command, if nothing is missing."""
     run = target.claim()
-    baseline = target.out / BASELINE_FOLDER
-    if run is None or (teaching.with_baseline and not is_run(baseline)):
+    baseline = current_ranks().once(lambda: _run_in(target.out / BASELINE_FOLDER))
+    if run is None or (teaching.with_baseline and baseline is None):
         return None
     listener.say(f"{str(target.out)!r} is finished already")
-    return DistillResult(target.out, run, read_run(baseline) if is_run(baseline) else None)
+    return DistillResult(target.out, run, baseline)
+
+
+def _run_in(folder: Path) -> Run | None:
+    return read_run(folder) if is_run(folder) else None
 
 
 def _distill_one(
@@ -170,12 +175,13 @@ def _distill_one(
     plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
     if teaching.quantization_aware:
         plain = _slower(plain, recipe, listener)
-    run = read_run(out) if is_run(out) else None
+    run = plain.ranks.once(lambda: _run_in(out))
     if run is None:
         job = _with_views(plain, taught.members, teaching, out)
         voice = Teachers(taught.members, teaching.ensemble)
         checked = check_teachers(voice, job, listener, allow_weak=teaching.allow_weak)
-        choice = settle(teaching.objective, len(job.splits.classes), confidence(checked.teachers, job))
+        sure = job.ranks.once(lambda: confidence(checked.teachers, job))
+        choice = settle(teaching.objective, len(job.splits.classes), sure)
         if choice.reasons:
             listener.say("chosen: " + ", ".join(choice.reasons))
         for warning in choice.warnings:
@@ -234,12 +240,15 @@ def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching, out: P
     Hints need the teacher's layers, which are not kept, so they take none.
     """
     wanted = 0 if teaching.objective.hints else teaching.views
-    before = interrupted_settings(out / RESUME_FOLDER)
-    if wanted is None and before is not None and isinstance(before.get("views"), int):
-        return replace(job, settings=replace(job.settings, views=before["views"]))
     images, classes = len(job.splits.train), len(job.splits.classes)
-    count = choose_views(job.settings.epochs, images, classes, len(members), wanted)
-    return replace(job, settings=replace(job.settings, views=count))
+
+    def count() -> int:
+        before = interrupted_settings(out / RESUME_FOLDER)
+        if wanted is None and before is not None and isinstance(before.get("views"), int):
+            return int(before["views"])
+        return choose_views(job.settings.epochs, images, classes, len(members), wanted)
+
+    return replace(job, settings=replace(job.settings, views=job.ranks.once(count)))
 
 
 def _baseline_job(taught: Class, student: Start, recipe: Recipe, settings: Settings, listener: Listener) -> Job:

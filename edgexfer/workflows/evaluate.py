@@ -14,7 +14,7 @@ from edgexfer.export.metadata import read_info
 from edgexfer.runs import WEIGHTS_FILE, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
-from edgexfer.training.job import decoded, predict_view
+from edgexfer.training.pictures import decoded, predict_view
 from edgexfer.workflows.data import DataChoice, held_out
 
 BATCH = 32

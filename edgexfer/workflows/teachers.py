@@ -16,6 +16,7 @@ from edgexfer.export.metadata import info_of
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
+from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, pair_weights, transfer_splits
@@ -94,7 +95,7 @@ def _teacher(
         return from_weights(
             start.model, weights, splits.classes, nets.preprocessing_for(start.model, size, start.mean, start.std)
         )
-    if not is_run(folder):
+    if not current_ranks().once(lambda: is_run(folder)):
         listener.say(f"teacher {start.model}: a network's name, so it is fine-tuned on this data first")
         transfer_splits(splits, start, recipe, Strategy(AUTO), folder, listener, data.record("finetune", []))
     return from_run(folder, splits.classes)

@@ -12,8 +12,10 @@ from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
+from edgexfer.training.ranks import ALONE, current_ranks
 from edgexfer.transfer import AUTO, Strategy, transfer
 from edgexfer.transfer.advise import advise
+from edgexfer.transfer.probe import Probe
 from edgexfer.workflows.data import DataChoice
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
@@ -55,9 +57,14 @@ class Target:
     def claim(self) -> Run | None:
         """Makes ``out`` ready to be written to; the run that is finished there, when resuming finds one.
 
+        Of several processes the writer does it.
+
         Raises:
             WouldOverwriteError: Something is there, and neither ``force`` nor ``resume`` covers it.
         """
+        return current_ranks().once(self._claimed)
+
+    def _claimed(self) -> Run | None:
         if self.resume and is_run(self.out):
             return read_run(self.out)
         if self.resume and (not self.out.exists() or self.out.is_dir()):
@@ -109,19 +116,30 @@ def transfer_splits(
         strategy = strategy.settled("scratch")
     if strategy.name == AUTO:
         job = prepare_start(splits, start, recipe, listener)
-        advice = advise(job, listener)
+        advice = job.ranks.once(lambda: advise(replace(job, ranks=ALONE), listener))
         for reason in advice.reasons:
             listener.say(f"advice: {reason}")
         record = {**record, "advice": advice.to_dict()}
         strategy = strategy.settled(advice.strategy)
         if strategy.name != "scratch":
             probes = advice.measured.probe_by_depth
-            return transfer(job, strategy, out, listener, record=record, probes=probes)
+            return _transferred(job, strategy, out, listener, record, probes)
     if strategy.name == "scratch":
         start = replace(start, weights="none")
     elif start.weights == "none":
         listener.warn(f"strategy {strategy.name} on random weights: there is nothing to transfer; pass --weights")
-    return transfer(prepare_start(splits, start, recipe, listener), strategy, out, listener, record=record)
+    return _transferred(prepare_start(splits, start, recipe, listener), strategy, out, listener, record)
+
+
+def _transferred(
+    job: Job, strategy: Strategy, out: Path, listener: Listener, record: Mapping[str, Any], probes: Sequence[Probe] = ()
+) -> Run:
+    """Of several processes all train the whole network; what is trained on its features takes one, and they wait."""
+    if strategy.name not in ("head", "classifier") or not job.ranks.are_several:
+        return transfer(job, strategy, out, listener, record=record, probes=probes)
+    listener.say(f"strategy {strategy.name} works in one process; the others wait")
+    alone = replace(job, ranks=ALONE)
+    return job.ranks.once(lambda: transfer(alone, strategy, out, listener, record=record, probes=probes))
 
 
 def prepare_start(

@@ -78,7 +78,7 @@ def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, sm
 def test_the_order_of_classes_is_mapped_by_name(teacher: Path, colours: Path, small_net: str) -> None:
     from edgexfer.distill import from_run
     from edgexfer.training import prepare
-    from edgexfer.training.job import predict_view
+    from edgexfer.training.pictures import predict_view
 
     job = prepare(DataChoice(str(colours)).load(), small_net, "none", RECIPE, Silent())
     plain, turned = from_run(teacher, ("blue", "green", "red")), from_run(teacher, ("red", "blue", "green"))

@@ -13,7 +13,7 @@ from edgexfer.errors import FormatError, TeacherError
 from edgexfer.preprocessing import square
 from edgexfer.runs import read_run
 from edgexfer.training import Recipe, Silent, prepare
-from edgexfer.training.job import predict_view
+from edgexfer.training.pictures import predict_view
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run

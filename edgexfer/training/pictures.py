@@ -1,0 +1,67 @@
+"""Pictures decoded once, and what a network says of them: alone, or with several processes that share the work."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgexfer.data import Loader, PixelStore, View, build_store, share_store
+from edgexfer.errors import TrainingError
+from edgexfer.preprocessing import Preprocessing
+from edgexfer.training.listener import Listener
+from edgexfer.training.ranks import ALONE, Ranks
+from edgexfer.training.scoring import Predictions, predict
+
+EVAL_BATCH = 64
+
+
+def predict_view(
+    net: nn.Module,
+    view: View,
+    store: PixelStore,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Predictions:
+    """What ``net`` says of a view's pictures, in their order; several processes share the work, and all know it."""
+    part = (ranks.rank, ranks.count)
+    loader = Loader(store, view.labels, preprocessing, EVAL_BATCH, train=False, seed=0, mirrors=False, part=part)
+    if not ranks.are_several:
+        return predict(net, loader, device)
+    batches = -(-len(view) // EVAL_BATCH)
+    mine = list(ranks.gathered(predict(net, loader, device).logits if ranks.rank < batches else None))
+    order = np.arange(len(view)) // EVAL_BATCH % ranks.count  # who said what
+    logits = np.empty((len(view), next(part.shape[1] for part in mine if part is not None)), np.float32)
+    for rank, said in enumerate(mine):
+        if said is not None:
+            logits[order == rank] = said
+    return Predictions(logits, np.array(view.labels))
+
+
+def decoded(view: View, preprocessing: Preprocessing, listener: Listener, ranks: Ranks = ALONE) -> PixelStore:
+    """Decodes and resizes the pictures of a view once, also for all processes on a machine."""
+    listener.begin(f"decode {view.name}", len(view))
+    try:
+        if ranks.local_count > 1:
+            return _decoded_for_all(view, preprocessing, listener, ranks)
+        return build_store(view, preprocessing, progress=lambda done, _: listener.advance(done, ""))
+    finally:
+        listener.end()
+
+
+def _decoded_for_all(view: View, preprocessing: Preprocessing, listener: Listener, ranks: Ranks) -> PixelStore:
+    """The first process of a machine decodes into a file that the others map; it has no name any more after that."""
+    shared = None
+    if ranks.local_rank == 0:
+        shared = share_store(view, preprocessing, progress=lambda done, _: listener.advance(done, ""))
+    shared = ranks.gathered(shared)[ranks.rank - ranks.local_rank]
+    if shared is None:
+        raise TrainingError("the first process of this machine has decoded no pictures; start again")
+    try:
+        store = shared.open(preprocessing)
+        ranks.wait()
+    finally:
+        if ranks.local_rank == 0:
+            shared.path.unlink(missing_ok=True)
+    return store
