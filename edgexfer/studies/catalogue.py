@@ -43,6 +43,7 @@ _ENTRIES = (
     Entry("compact-vs-large", "A compact and a larger network, before and after transfer", 400, "compact_vs_large"),
     Entry("whitening", "Why the normalisation stands inside the gradient step", 20, "whitening"),
     Entry("layers-transfer", "How transferable each depth of a network is", 200, "layers_transfer"),
+    Entry("ensemble", "What an ensemble knows, and how much of it one student keeps", 150, "ensemble"),
 )
 
 

@@ -139,3 +139,13 @@ def conv_wide(num_classes: int) -> Network:
 def conv_narrow(num_classes: int) -> Network:
     """The same with a quarter of the channels: a student."""
     return Convolutional(num_classes, (4, 8, 16))
+
+
+def conv_shallow(num_classes: int) -> Network:
+    """Four convolutions, BatchNorm, ReLU."""
+    return Convolutional(num_classes, (8, 16))
+
+
+def conv_long(num_classes: int) -> Network:
+    """Eight narrow convolutions, BatchNorm, ReLU."""
+    return Convolutional(num_classes, (4, 8, 8, 16))

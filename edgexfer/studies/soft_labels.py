@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgexfer.distill import Settled, Teachers, check_teachers, distill, from_run
+from edgexfer.distill import Teachers, from_run
 from edgexfer.distill.losses import soft_targets
 from edgexfer.runs import Run
 from edgexfer.studies.networks import path_of
@@ -24,22 +24,24 @@ from edgexfer.studies.pictures import picture_address
 from edgexfer.studies.soft_labels_told import USUAL_ALPHA, USUAL_TEMPERATURE, chosen, tell
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
+    VIEWS,
     Progress,
     counted,
+    hard_run,
     kept,
     network_of,
     quiet_job,
     scores_of_run,
+    soft_run,
     study_recipe,
     without_class,
 )
 from edgexfer.studies.values import Claim, Lab, Numbers, Study
-from edgexfer.training import Job, Predictions, Silent, hard_label_step, train
+from edgexfer.training import Job, Predictions
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 ALPHAS = (0.5, 0.9, 1.0)
 SMOOTHING = 0.1
-VIEWS = 4
 SHARE = 0.15
 """Share of the teacher's training pictures that its students see; the paper's section 5 gave them 3%."""
 LEFT_OUT = 3
@@ -59,7 +61,7 @@ def measure(lab: Lab) -> dict[str, Any]:
         [*((t, USUAL_ALPHA) for t in temperatures), *((USUAL_TEMPERATURE, alpha) for alpha in alphas)]
     )
     with counted(lab, len(pairs) + 5) as progress:
-        teacher = kept(lab.work / "teacher", lambda out: _hard(whole, out))
+        teacher = kept(lab.work / "teacher", lambda out: hard_run(whole, out))
         progress.step(f"teacher {teacher.scores['val_top1']:.1%}")
         job = quiet_job(few, "conv_narrow", study_recipe(lab, len(few.train), side))
         taught = Taught(lab, lab.work / "teacher", progress)
@@ -80,11 +82,6 @@ def measure(lab: Lab) -> dict[str, Any]:
         "absent": absent,
         "picture": one_picture(job, lab.work / "teacher"),
     }
-
-
-def _hard(job: Job, out: Path) -> Run:
-    step = hard_label_step(job.settings.label_smoothing)
-    return train(job, step, out, Silent(), record={"command": "study"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,18 +106,13 @@ class Taught:
         return {"temperature": temperature, "alpha": alpha, **scores_of_run(run)}
 
     def _distilled(self, job: Job, temperature: float, alpha: float, out: Path) -> Run:
-        job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, views=VIEWS))
         teachers = Teachers((from_run(self.teacher, job.splits.classes),))
-        checked = check_teachers(teachers, job, Silent(), allow_weak=True)
-        objective = Settled("kd", temperature, alpha)
-        return distill(
-            job, checked.teachers, objective, out, Silent(), record={"command": "study"}, teacher_scores=checked.scores
-        )
+        return soft_run(job, teachers, temperature, alpha, out)
 
     def hard(self, job: Job, name: str, smoothing: float) -> dict[str, Any]:
         """The same student, views and steps on hard labels, smoothed or not."""
         settings = dataclasses.replace(job.settings, views=VIEWS, label_smoothing=smoothing)
-        run = kept(self.lab.work / name, lambda out: _hard(dataclasses.replace(job, settings=settings), out))
+        run = kept(self.lab.work / name, lambda out: hard_run(dataclasses.replace(job, settings=settings), out))
         self.progress.step(f"{name}: {run.scores['val_top1']:.1%}")
         return scores_of_run(run)
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from edgexfer import nets
 from edgexfer.data import Splits, View
+from edgexfer.distill import Settled, Teachers, check_teachers, distill
 from edgexfer.errors import EdgexferError
 from edgexfer.runs import WEIGHTS_FILE, Run, is_run, read_run
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.values import Lab
-from edgexfer.training import Job, Recipe, Silent, prepare
+from edgexfer.training import Job, Recipe, Silent, hard_label_step, prepare, train
 from edgexfer.transfer import STRATEGIES, Strategy
 from edgexfer.workflows.data import take
 from edgexfer.workflows.train import Start, transfer_splits
@@ -25,6 +26,8 @@ RATE, BATCH = 3e-3, 32
 PASSES = 25_000
 """Pictures that a network sees in a training, about; 8 to 60 times each."""
 FAST_PASSES = 2_500
+VIEWS = 4
+"""Ways in which a student of a teacher, and the one it is compared with, sees each picture."""
 
 
 def study_recipe(lab: Lab, images: int, side: int, **further: Any) -> Recipe:
@@ -45,6 +48,21 @@ def quiet_job(splits: Splits, network: str, recipe: Recipe, weights: str = "none
 def kept(out: Path, make: Callable[[Path], Run]) -> Run:
     """The run in ``out``; made now where it is not finished, from where it was interrupted."""
     return read_run(out) if is_run(out) else make(out)
+
+
+def hard_run(job: Job, out: Path) -> Run:
+    """A training on hard labels, smoothed as the job's settings say."""
+    return train(job, hard_label_step(job.settings.label_smoothing), out, Silent(), record={"command": "study"})
+
+
+def soft_run(job: Job, teachers: Teachers, temperature: float, alpha: float, out: Path) -> Run:
+    """A training on the teachers' outputs at a temperature, the soft term weighing ``alpha``."""
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, views=VIEWS))
+    checked = check_teachers(teachers, job, Silent(), allow_weak=True)
+    objective = Settled("kd", temperature, alpha)
+    return distill(
+        job, checked.teachers, objective, out, Silent(), record={"command": "study"}, teacher_scores=checked.scores
+    )
 
 
 def by_strategy(
