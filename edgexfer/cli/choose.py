@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgexfer.cli.common import common_options, data_choice_of, data_options, emit, percent
-from edgexfer.cli.searching import search_options
+from edgexfer.cli.searching import Asked, check_search, run_search, search_options, take_search
 from edgexfer.cli.tables import show_table
 from edgexfer.cli.talk import Talk
 from edgexfer.errors import DeviceError
@@ -16,6 +17,7 @@ from edgexfer.errors import DeviceError
 if TYPE_CHECKING:
     from edgexfer.results.choice import Budget, Candidate, Choice, Difference
     from edgexfer.workflows.choose import Chosen
+    from edgexfer.workflows.data import DataChoice
 
 MEGABYTE = 1e6
 AXES = {"latency_s": "latency", "size_bytes": "size", "memory_bytes": "memory"}
@@ -54,16 +56,6 @@ MOST_LEFT_OUT = 12
 @common_options()
 def command(
     paths: tuple[Path, ...],
-    budget_ms: float | None,
-    budget_mb: float | None,
-    budget_memory_mb: float | None,
-    statistic: str,
-    threads: int | None,
-    machine: str | None,
-    host: str | None,
-    setup: bool,
-    ssh_config: Path | None,
-    min_seconds: float,
     data: str | None,
     plot: Path | None,
     out: Path | None,
@@ -80,69 +72,77 @@ def command(
     With --search DATA --teacher RUN it goes on: students of many shapes are timed untrained, and of those that fit the
     most promising are distilled until the budget is used as well as can be.
     """
-    from edgexfer.cli.searching import check_search, run_search, take_search
-    from edgexfer.files import refuse_overwrite
-    from edgexfer.report.front import check_kind
-    from edgexfer.results import Budget
-    from edgexfer.workflows.candidates import Wishes
-    from edgexfer.workflows.choose import choose_from
-    from edgexfer.workflows.measuring import Measuring
-
-    _check_usage(budget_ms, budget_mb, budget_memory_mb, host, setup, ssh_config, machine)
     wanted = take_search(options)
-    check_search(search, wanted, paths, data, machine, out)
-    if plot is not None:
-        check_kind(plot)
-        refuse_overwrite(plot, force)
-    budget = Budget(
-        None if budget_ms is None else budget_ms / 1000,
-        None if budget_mb is None else round(budget_mb * MEGABYTE),
-        None if budget_memory_mb is None else round(budget_memory_mb * MEGABYTE),
-    )
-    wishes = Wishes(statistic, threads, machine, with_memory=budget_memory_mb is not None)
-    measuring = Measuring(
-        host, out or Path(), str(threads or 1), min_seconds=min_seconds, setup=setup, ssh_config=ssh_config
-    )
+    check_search(search, wanted, paths, data, options["machine"], out)
+    asked = _take_asked(options, out)
+    _check_plot(plot, force)
     source = data if search is None else search
-    choice_of_data = None if source is None else data_choice_of(source, options)
-    log = None if search is None or out is None else out / "log.txt"
-    with Talk(log) as talk:
-        if search is not None and out is not None and choice_of_data is not None:
-            chosen, made = run_search(
-                talk, wanted, choice_of_data, out, budget=budget, wishes=wishes, measuring=measuring, paths=paths,
-                seed=options["seed"], force=force,
-            )  # fmt: skip
+    pictures = None if source is None else data_choice_of(source, options)
+    with Talk(None if search is None or out is None else out / "log.txt") as talk:
+        made = None
+        if search is None or out is None or pictures is None:
+            chosen = _choose(talk, paths, asked, pictures)
         else:
-            chosen, made = choose_from(paths, budget, wishes, talk, measuring=measuring, data=choice_of_data), None
+            made = run_search(talk, wanted, pictures, out, asked, paths=paths, seed=options["seed"], force=force)
+            chosen = made.chosen
         show_choice(talk, chosen)
         if plot is not None:
             _draw(plot, chosen)
             talk.say(f"drawn: {plot}")
     choice = chosen.choice
     if choice.chosen is None:
-        raise DeviceError(nothing_fits(choice, statistic))
-    emit(
-        chosen.to_dict() if made is None else made.to_dict(),
-        as_json,
-        str(made.artifact if made else choice.chosen.path),
-    )
+        raise DeviceError(nothing_fits(choice, asked.wishes.statistic))
+    if made is None:
+        emit(chosen.to_dict(), as_json, str(choice.chosen.path))
+    else:
+        emit(made.to_dict(), as_json, str(made.artifact))
 
 
-def _check_usage(
-    budget_ms: float | None,
-    budget_mb: float | None,
-    budget_memory_mb: float | None,
-    host: str | None,
-    setup: bool,
-    ssh_config: Path | None,
-    machine: str | None,
-) -> None:
-    if budget_ms is None and budget_mb is None and budget_memory_mb is None:
+def _choose(talk: Talk, paths: Sequence[Path], asked: Asked, pictures: DataChoice | None) -> Chosen:
+    from edgexfer.workflows.choose import choose_from
+
+    return choose_from(paths, asked.budget, asked.wishes, talk, measuring=asked.measuring, data=pictures)
+
+
+def _check_plot(plot: Path | None, force: bool) -> None:
+    if plot is not None:
+        from edgexfer.files import refuse_overwrite
+        from edgexfer.report.front import check_kind
+
+        check_kind(plot)
+        refuse_overwrite(plot, force)
+
+
+def _take_asked(options: dict[str, Any], out: Path | None) -> Asked:
+    """Takes budget, wishes and where to measure out of ``options``.
+
+    Raises:
+        click.UsageError: They do not go together.
+    """
+    from edgexfer.results import Budget
+    from edgexfer.workflows.candidates import Wishes
+    from edgexfer.workflows.measuring import Measuring
+
+    limits = [options.pop(f"budget_{key}") for key in ("ms", "mb", "memory_mb")]
+    host, setup, config = options.pop("host"), options.pop("setup"), options.pop("ssh_config")
+    machine, threads = options.pop("machine"), options.pop("threads")
+    if limits == [None, None, None]:
         raise click.UsageError("name a budget: --budget-ms, --budget-mb or --budget-memory-mb")
-    if host is None and (setup or ssh_config is not None):
+    if host is None and (setup or config is not None):
         raise click.UsageError("--setup and --ssh-config go with --on")
     if host is not None and machine is not None:
         raise click.UsageError("--on measures on one machine now; leave --machine out")
+    seconds, size, memory = limits
+    budget = Budget(
+        None if seconds is None else seconds / 1000,
+        None if size is None else round(size * MEGABYTE),
+        None if memory is None else round(memory * MEGABYTE),
+    )
+    wishes = Wishes(options.pop("statistic"), threads, machine, with_memory=memory is not None)
+    measuring = Measuring(
+        host, out or Path(), str(threads or 1), options.pop("min_seconds"), setup=setup, ssh_config=config
+    )
+    return Asked(budget, wishes, measuring)
 
 
 def show_choice(talk: Talk, chosen: Chosen) -> None:

@@ -16,7 +16,6 @@ from edgexfer.cli.talk import Talk
 if TYPE_CHECKING:
     from edgexfer.results.choice import Budget
     from edgexfer.workflows.candidates import Wishes
-    from edgexfer.workflows.choose import Chosen
     from edgexfer.workflows.data import DataChoice
     from edgexfer.workflows.measuring import Measuring
     from edgexfer.workflows.search import Searched
@@ -61,6 +60,15 @@ def search_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the model may cost, and how that is measured."""
+
+    budget: Budget
+    wishes: Wishes
+    measuring: Measuring
 
 
 @dataclass(frozen=True)
@@ -113,14 +121,12 @@ def run_search(
     wanted: Wanted,
     data: DataChoice,
     out: Path,
+    asked: Asked,
     *,
-    budget: Budget,
-    wishes: Wishes,
-    measuring: Measuring,
     paths: Sequence[Path],
     seed: int,
     force: bool,
-) -> tuple[Chosen, Searched]:
+) -> Searched:
     """Searches, and shows what was tried whenever a stage has ended."""
     from edgexfer.training import Recipe
     from edgexfer.workflows.search import SearchPlan, search
@@ -129,9 +135,9 @@ def run_search(
     plan = SearchPlan(
         data,
         tuple(pair_teachers(wanted.teachers, wanted.teacher_weights)),
-        budget,
-        wishes,
-        measuring,
+        asked.budget,
+        asked.wishes,
+        asked.measuring,
         wanted.students,
         wanted.sizes,
         Recipe(
@@ -145,8 +151,7 @@ def run_search(
         wanted.target,
         tuple(paths),
     )
-    found = search(plan, out, talk, lambda tried: show_tried(talk, tried), resume=wanted.resume, force=force)
-    return found.chosen, found
+    return search(plan, out, talk, lambda tried: show_tried(talk, tried), resume=wanted.resume, force=force)
 
 
 def show_tried(talk: Talk, tried: Sequence[Tried]) -> None:

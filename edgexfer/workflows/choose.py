@@ -51,6 +51,7 @@ class Chosen:
             "statistic": self.wishes.statistic,
             "machine": self.gathered.machine,
             "accuracy_from": self.gathered.source,
+            "candidates": [self._one(candidate) for candidate in self.gathered.candidates],
             "front": [self._one(candidate) for candidate in choice.front],
             "next_step": None if choice.next_step is None else self._one(choice.next_step),
             "gain": None if choice.gain is None else _difference(choice.gain),

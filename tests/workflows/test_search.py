@@ -16,9 +16,10 @@ import torch
 from edgexfer.errors import DeviceError, RecipeError, WouldOverwriteError
 from edgexfer.export.verify import verify
 from edgexfer.files import sha256_file
-from edgexfer.results import Budget
+from edgexfer.results import Budget, Outcome, run_bench
 from edgexfer.runs import read_lines
 from edgexfer.training import Recipe
+from edgexfer.workflows import measuring
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.measuring import Measuring
 from edgexfer.workflows.search import Searched, SearchPlan, search
@@ -185,3 +186,21 @@ def test_a_folder_of_something_else_is_left_alone(plan: SearchPlan, tmp_path: Pa
     with pytest.raises(WouldOverwriteError, match="exists already and is no search; choose another --out"):
         run(plan, tmp_path, force=True)
     assert (tmp_path / "mine.txt").is_file()
+
+
+def test_latencies_may_come_from_a_device(plan: SearchPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles: list[list[str]] = []
+
+    def fleet(job: Any, devices: Any, tell: Any) -> list[Outcome]:
+        bundles.append(sorted(path.name for path in (job.bundle / "models").iterdir()))
+        how = {"threads": "1", "verify_only": False, "force": False, "options": ("--rounds", "1")}
+        job.out.mkdir(parents=True)
+        path = run_bench(job.bundle, out=job.out / "pi.json", min_seconds=0.02, min_runs=30, **how)
+        return [Outcome("pi", devices[0].host, "ok", path)]
+
+    monkeypatch.setattr(measuring, "run_fleet", fleet)
+    far = replace(plan, networks=plan.networks[:1], recipe=Recipe(epochs=1, batch_size=8))
+    found, _, _ = run(replace(far, measuring=replace(plan.measuring, host="pi@pi")), tmp_path / "out")
+    untrained = [[f"a.py-build@{side}.{precision}.onnx" for precision in ("float32", "int8")] for side in (16, 24)]
+    assert bundles == [*untrained, ["a.py-build@24.int8.onnx", "a.py-build@24.onnx"]]
+    assert found.artifact.is_file() and found.chosen.choice.chosen is not None
