@@ -221,6 +221,8 @@ def _check_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teachin
         mistakes.append("--quantization-aware and --hint do not go together; leave one of them out")
     if recipe.precision == "bfloat16":
         mistakes.append("--quantization-aware computes in float32; leave --precision bfloat16 out")
+    if current_ranks().are_several:
+        mistakes.append("--quantization-aware works in one process, whose ranges are everybody's; leave torchrun out")
     if mistakes:
         raise RecipeError.gathered(mistakes)
 

@@ -15,6 +15,7 @@ from edgexfer.distill import Hint, Objective
 from edgexfer.errors import RecipeError, TeacherError, TrainingError
 from edgexfer.runs import Run, is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
+from edgexfer.training.ranks import Ranks
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.teachers import pair_teachers
@@ -208,7 +209,10 @@ def test_a_trained_student_goes_on_learning_with_the_rounding_of_int8(
     assert teach(tmp_path / "fast", lr=0.01)[0].recipe["settings"]["lr"] == 0.01
 
 
-def test_what_does_not_go_with_rounding_is_named_together(teacher: Path, colours: Path, tmp_path: Path) -> None:
+def test_what_does_not_go_with_rounding_is_named_together(
+    teacher: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgexfer.workflows.distill.current_ranks", lambda: Ranks(0, 2, 0, 2))
     with pytest.raises(RecipeError) as caught:
         distill_data(
             DataChoice(str(colours)),
@@ -221,5 +225,9 @@ def test_what_does_not_go_with_rounding_is_named_together(teacher: Path, colours
         )
     said = str(caught.value)
     assert "tiny-darknet has random weights; pass --student-weights RUN" in said
-    assert "--hint do not go together" in said and "leave --precision bfloat16 out" in said
+    assert (
+        "--hint do not go together" in said
+        and "leave torchrun out" in said
+        and "leave --precision bfloat16 out" in said
+    )
     assert not (tmp_path / "out").exists()
