@@ -21,13 +21,11 @@ from typing import Any
 
 from record import header
 
-from edgexfer.errors import EdgexferError
 from edgexfer.files import write_json
-from edgexfer.runs import read_lines
-from edgexfer.training import Recipe, Silent
-from edgexfer.transfer import STRATEGIES, Strategy
+from edgexfer.studies.mushrooms import by_epoch
+from edgexfer.training import Recipe
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.train import Start, Target, finetune_data, prepare_start
+from edgexfer.workflows.train import Start
 
 RESULT = Path(__file__).parent / "results" / "mushrooms.json"
 NETWORKS = ("vgg16=imagenet", "alexnet=imagenet")
@@ -53,27 +51,22 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, start: Start, seed: int) -> list[dict[str, Any]]:
     """Every strategy on one network with one seed."""
-    data = DataChoice(str(options.folder), seed=seed)
     recipe = Recipe(epochs=options.epochs, image_size=options.image_size, seed=seed)
-    job = prepare_start(data.load(), start, recipe, Silent())
-    fresh = job.predictions(job.new_student(), "val").top1
-    facts = {"network": start.model, "seed": seed, "classes": len(job.splits.classes), "train": len(job.splits.train)}
+    splits = DataChoice(str(options.folder), seed=seed).load()
+    with tempfile.TemporaryDirectory() as work:
+        found = by_epoch(splits, start, recipe, Path(work))
+    facts = {"network": start.model, "seed": seed, "classes": len(splits.classes), "train": len(splits.train)}
     rows = []
-    for name in STRATEGIES:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "run"
-            try:
-                run = finetune_data(data, start, recipe, Target(out), Silent(), Strategy(name))
-            except EdgexferError as error:
-                print(f"{start.model} {name}: {error}", flush=True)
-                continue
-            epochs = {line["epoch"]: line["val_top1"] for line in read_lines(out / "metrics.jsonl")}
-        row = {**facts, "strategy": name, "fresh_head": fresh, "val_top1_by_epoch": epochs}
-        row["test_top1"] = run.scores["test_top1"]
-        rows.append(row)
+    for name, scores in found["strategies"].items():
+        if "refused" in scores:
+            print(f"{start.model} {name}: {scores['refused']}", flush=True)
+            continue
+        epochs, tested = scores["val_top1_by_epoch"], scores["test_top1"]
+        row = {**facts, "strategy": name, "fresh_head": found["fresh_head"], "val_top1_by_epoch": epochs}
+        rows.append({**row, "test_top1": tested})
         told = "  ".join(f"epoch {epoch} {top1:.1%}" for epoch, top1 in epochs.items())
-        tested = "-" if row["test_top1"] is None else f"{row['test_top1']:.1%}"
-        print(f"{start.model} seed {seed} {name:10}  fresh head {fresh:.1%}  {told}  test {tested}", flush=True)
+        tested = "-" if tested is None else f"{tested:.1%}"
+        print(f"{start.model} seed {seed} {name:10}  fresh head {found['fresh_head']:.1%}  {told}  test {tested}")
     return rows
 
 

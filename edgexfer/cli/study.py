@@ -18,6 +18,8 @@ from edgexfer.errors import RecipeError
 @click.option("--data", default="digits", show_default=True, help="digits, a folder, or a set by name.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where it goes.  [default: study-NAME]")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many are measured: 0, 1, ...")
+@click.option("--model", "models", multiple=True, help="A network for a study that takes some; repeat it.")
+@click.option("--weights", "weights", multiple=True, help="imagenet or a weight file, one for each --model.")
 @click.option("--fast", is_flag=True, help="A short form of seconds a seed, which shows less.")
 @data_options
 @common_options(seed=False)
@@ -27,6 +29,8 @@ def command(
     data: str,
     out: Path | None,
     seeds: int,
+    models: tuple[str, ...],
+    weights: tuple[str, ...],
     fast: bool,
     force: bool,
     as_json: bool,
@@ -41,7 +45,8 @@ def command(
         return
     if name is None:
         raise click.UsageError("name a study; edgexfer study --list shows them")
-    _run(name, data, out or Path(f"study-{name}"), range(seeds), fast, force, as_json, options)
+    options |= {"seeds": tuple(range(seeds)), "fast": fast, "networks": (models, weights)}
+    _run(name, data, out or Path(f"study-{name}"), force, as_json, options)
 
 
 def _list(as_json: bool) -> None:
@@ -54,20 +59,22 @@ def _list(as_json: bool) -> None:
     emit(value, as_json, "\n".join(lines))
 
 
-def _run(
-    name: str, data: str, out: Path, seeds: range, fast: bool, force: bool, as_json: bool, options: dict[str, Any]
-) -> None:
+def _run(name: str, data: str, out: Path, force: bool, as_json: bool, options: dict[str, Any]) -> None:
     from edgexfer.studies.catalogue import studies
 
     entry = studies()[name]
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--out {str(out)!r} is a file; a study makes a folder")
     from edgexfer.studies.running import PAGE_FILE, STUDY_FILE, StudyTarget, run_study
+    from edgexfer.workflows.train import Start, pair_weights
 
+    seeds, fast, (models, weights) = options.pop("seeds"), options.pop("fast"), options.pop("networks")
     choice = data_choice_of(data, {**options, "seed": 0})
+    starts = [Start(*pair) for pair in pair_weights("--model", models, "--weights", weights, "imagenet")]
+    target = StudyTarget(out, force, command_line())
     with Talk() as talk:
         talk.say(f"{entry.name}: {entry.title}")
-        result = run_study(name, choice, StudyTarget(out, force, command_line()), talk, seeds=tuple(seeds), fast=fast)
+        result = run_study(name, choice, target, talk, seeds=seeds, fast=fast, starts=starts)
         for claim in result.claims:
             talk.say(f"{claim.verdict}: {claim.expected} {claim.quantity}: {claim.measured}")
         talk.say(f"look at the page: {out / PAGE_FILE}")

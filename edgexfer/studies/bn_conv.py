@@ -195,9 +195,9 @@ def _seen(result: StudyResult) -> str:
     }
     return (
         f"Seed by seed, the baseline's best validation accuracy was reached after {taken[BASELINE]} steps by itself,"
-        f" after {taken['BN-baseline']} with batch norm at the same rate ({claim_words(same)}), after {taken['BN-x5']}"
-        f" at five times the rate ({claim_words(five)}) and after {taken['BN-x30']} at thirty times"
-        f" ({claim_words(thirty)}). Test accuracy at the best look was {tested[BASELINE]} for the baseline and"
+        f" after {taken['BN-baseline']} with batch norm at the same rate, {claim_words(same)}, after {taken['BN-x5']}"
+        f" at five times the rate, {claim_words(five)}, and after {taken['BN-x30']} at thirty times"
+        f", {claim_words(thirty)}. Test accuracy at the best look was {tested[BASELINE]} for the baseline and"
         f" {tested['BN-x5']} for BN-x5: {claim_words(ends)}. Without batch norm five times the rate gave"
         f" {tested['x5 without BN']}: {claim_words(fails)}. Sigmoids gave {tested['sigmoid without BN']} without batch"
         f" norm and {tested['BN-x5-sigmoid']} with it: {claim_words(sigmoid)}."

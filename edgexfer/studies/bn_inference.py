@@ -250,16 +250,16 @@ def _seen(result: StudyResult) -> str:
     export = [one["export"] for one in result.numbers]
     return (
         f"With running averages the network was right for {percent_of([one['running'] for one in batches])} of the test"
-        f" pictures; normalised by each picture's own statistics it lost {alone.amount} ({claim_words(alone)}), in"
-        f" batches of {max(batches[0]['sizes'])} it differed by {large.measured} ({claim_words(large)}), in batches of"
-        f" 32 that came class by class it lost {sorted_.amount} ({claim_words(sorted_)}). In other company {company}"
+        f" pictures; normalised by each picture's own statistics it lost {alone.amount}, {claim_words(alone)}; in"
+        f" batches of {max(batches[0]['sizes'])} it differed by {large.measured}, {claim_words(large)}; in batches of"
+        f" 32 that came class by class it lost {sorted_.amount}, {claim_words(sorted_)}. In other company {company}"
         f" of the answers changed at batches of {COMPANY}. After {EARLY} steps a momentum of 0.01 was {lag.amount}"
-        f" behind exact statistics ({claim_words(lag)}); at the end momentum 0.1 differed by {end.measured}"
-        f" ({claim_words(end)}). Folding took {fold[0]['folded']} of {fold[0]['batchnorms']} batch norms away; the"
+        f" behind exact statistics, {claim_words(lag)}; at the end momentum 0.1 differed by {end.measured}"
+        f", {claim_words(end)}. Folding took {fold[0]['folded']} of {fold[0]['batchnorms']} batch norms away; the"
         f" largest difference of a logit was {max(one['max_abs_logit_difference'] for one in fold):.1e} where logits"
         f" reach {max(one['largest_logit'] for one in fold):.0f}, and {folds.measured} of the answers changed"
-        f" ({claim_words(folds)}). Exported in training mode, the file lost {wrong.amount} on single pictures"
-        f" ({claim_words(wrong)}); {_checked(export)}"
+        f", {claim_words(folds)}. Exported in training mode, the file lost {wrong.amount} on single pictures"
+        f", {claim_words(wrong)}; {_checked(export)}"
     )
 
 

@@ -21,12 +21,14 @@ class Entry:
         title: The question that it answers.
         expected_s: Rough seconds that its three seeds take on the digits, on one core of a workstation.
         module: Where it lives.
+        takes_networks: Whether networks with their weights may be named; without, small ones are pretrained here.
     """
 
     name: str
     title: str
     expected_s: float
     module: str
+    takes_networks: bool = False
 
     def load(self) -> Study:
         """The study itself."""
@@ -44,6 +46,21 @@ _ENTRIES = (
     Entry("whitening", "Why the normalisation stands inside the gradient step", 20, "whitening"),
     Entry("layers-transfer", "How transferable each depth of a network is", 200, "layers_transfer"),
     Entry("ensemble", "What an ensemble knows, and how much of it one student keeps", 150, "ensemble"),
+    Entry(
+        "transfer-table",
+        "Accuracy and parameters of several backbones over several data sets",
+        250,
+        "transfer_table",
+        True,
+    ),
+    Entry("mushrooms", "New kinds after one epoch, after two: what each strategy has by then", 150, "mushrooms", True),
+    Entry(
+        "leopard-giraffe",
+        "Two classes, one that the pretraining knew and one that it did not",
+        60,
+        "leopard_giraffe",
+        True,
+    ),
 )
 
 

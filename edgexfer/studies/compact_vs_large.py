@@ -169,13 +169,13 @@ def _seen(result: StudyResult) -> str:
     for network, claim in zip(result.numbers[0]["networks"], result.claims, strict=False):
         before = percent_of([top1(one, network, "scratch") for one in result.numbers])
         ends = percent_of([after(one, network)[1] for one in result.numbers])
-        parts.append(f"{network} went from {before} to {ends}, {claim.measured} ({claim_words(claim)}).")
+        parts.append(f"{network} went from {before} to {ends}, {claim.measured}, {claim_words(claim)}.")
     if len(result.claims) > len(parts):
         before_claim, more, end = result.claims[len(parts) :]
         parts.append(
-            f"From random weights {COMPACT} was {before_claim.measured} ahead of {LARGE} ({claim_words(before_claim)});"
-            f" the larger network's gain was {more.measured} larger ({claim_words(more)}), and after transfer it was"
-            f" {end.measured} ahead ({claim_words(end)})."
+            f"From random weights {COMPACT} was {before_claim.measured} ahead of {LARGE}, {claim_words(before_claim)};"
+            f" the larger network's gain was {more.measured} larger, {claim_words(more)}, and after transfer it was"
+            f" {end.measured} ahead, {claim_words(end)}."
         )
     return " ".join(parts)
 

@@ -188,11 +188,11 @@ def _seen(result: StudyResult) -> str:
     shared = "" if share is None else f", {share:.0%} of what the ensemble gained"
     return (
         f"A member of one structure was right for {percent_of([_alone(one) for one in result.numbers])} of the test"
-        f" pictures on average, the {MEMBERS} together gained {same.amount} ({claim_words(same)}), at {MEMBERS} times"
+        f" pictures on average, the {MEMBERS} together gained {same.amount}, {claim_words(same)}, at {MEMBERS} times"
         f" the cost. Three different structures together gained {different.amount} over their mean"
-        f" ({claim_words(different)}). The two means differed by {apart.measured} ({claim_words(apart)}). A student of"
+        f", {claim_words(different)}. The two means differed by {apart.measured}, {claim_words(apart)}. A student of"
         f" the ensemble, at the cost of one member, gained {student.amount} over the same network alone{shared}"
-        f" ({claim_words(student)})."
+        f", {claim_words(student)}."
     )
 
 

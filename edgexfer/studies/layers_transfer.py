@@ -165,10 +165,10 @@ def _seen(result: StudyResult) -> str:
 
     return (
         f"From scratch the network was right for {share('frozen', 0)} of the test pictures. With the first {first} of"
-        f" {last} layers copied from other classes and frozen it had {share('frozen', first)} ({claim_words(cost)}),"
-        f" with all of them {share('frozen', last)} ({claim_words(drop)}). Copied and fine-tuned, all layers gave"
-        f" {share('fine-tuned', last)}: {healed.measured} against frozen ones ({claim_words(healed)}) and"
-        f" {gain.measured} against random weights ({claim_words(gain)})."
+        f" {last} layers copied from other classes and frozen it had {share('frozen', first)}, {claim_words(cost)},"
+        f" with all of them {share('frozen', last)}, {claim_words(drop)}. Copied and fine-tuned, all layers gave"
+        f" {share('fine-tuned', last)}: {healed.measured} against frozen ones, {claim_words(healed)}, and"
+        f" {gain.measured} against random weights, {claim_words(gain)}."
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from edgexfer.data import Splits
 from edgexfer.device import load
 from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import FORMAT, read_json, remove, write_json
@@ -24,6 +23,7 @@ from edgexfer.training import Listener
 from edgexfer.training.job import split_views
 from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.train import Start
 
 STUDY_FILE, PAGE_FILE = "study.json", "study.html"
 SEEDS_FOLDER, WORK_FOLDER = "seeds", "work"
@@ -54,6 +54,7 @@ def run_study(
     *,
     seeds: Sequence[int] = USUAL_SEEDS,
     fast: bool = False,
+    starts: Sequence[Start] = (),
 ) -> StudyResult:
     """Measures a study and leaves ``study.json`` and ``study.html`` in ``target.out``.
 
@@ -66,15 +67,19 @@ def run_study(
         listener: Hears how it goes.
         seeds: One measurement each.
         fast: The short form: fewer pictures and steps.
+        starts: Networks with their weights, for the studies that take them.
 
     Raises:
         UnknownNameError: No study goes by that name.
-        RecipeError: There are no seeds, or one twice.
+        RecipeError: There are no seeds, or one twice, or networks were named that the study does not take.
         WouldOverwriteError: Something else lies in ``target.out``, and ``force`` is off.
     """
     entry = studies()[name]
     if not seeds or len(set(seeds)) < len(seeds):
         raise RecipeError(f"seeds are {list(seeds)}; at least one is needed, and each once")
+    if starts and not entry.takes_networks:
+        takers = ", ".join(other for other in studies() if studies()[other].takes_networks)
+        raise RecipeError(f"{name} makes its own networks; --model and --weights are for {takers}")
     study = entry.load()
     if target.force:
         for there in (SEEDS_FOLDER, WORK_FOLDER, STUDY_FILE, PAGE_FILE):
@@ -84,7 +89,8 @@ def run_study(
     for seed in seeds:
         splits = dataclasses.replace(data, seed=seed).load()
         classes = splits.classes
-        measured.append(_seed(entry, study, splits, seed, fast, target, listener))
+        lab = Lab(splits, seed, fast, target.out / WORK_FOLDER / f"{seed}", listener, data, tuple(starts))
+        measured.append(_seed(entry, study, lab, target))
     result = StudyResult(
         name=name,
         title=entry.title,
@@ -112,13 +118,13 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def _seed(
-    entry: Entry, study: Study, splits: Splits, seed: int, fast: bool, target: StudyTarget, listener: Listener
-) -> Measured:
+def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured:
     """One seed, as it lies in the folder or measured now."""
+    seed, splits, listener = lab.seed, lab.splits, lab.listener
     counts = {f"{name}_images": len(view) for name, view in split_views(splits).items()}
     data = {**counts, "fingerprint": splits.fingerprint}
-    identity = {"study": entry.name, "fast": fast, "data": data, "edgexfer_version": __version__}
+    identity = {"study": entry.name, "fast": lab.fast, "data": data, "edgexfer_version": __version__}
+    identity |= {"networks": [[start.model, start.weights] for start in lab.starts]} if lab.starts else {}
     file = target.out / SEEDS_FOLDER / f"{seed}.json"
     known = read_json(file, "seed of a study") if file.is_file() else None
     if known is not None and known["identity"] == identity:
@@ -129,16 +135,16 @@ def _seed(
             f"{str(target.out)!r} holds seed {seed} of another study, of other pictures, of the other form or of"
             " another edgexfer; choose another --out or pass --force to replace it"
         )
-    listener.say(f"seed {seed}: {entry.name} on {splits.source}, {', '.join(f'{n} {k}' for k, n in counts.items())}")
-    work = target.out / WORK_FOLDER / str(seed)
-    _claim_work(work, identity)
+    told = ", ".join(f"{count:,} {name}" for name, count in ((n, len(v)) for n, v in split_views(splits).items()))
+    listener.say(f"seed {seed}: {entry.name} on {splits.source}; pictures: {told}")
+    _claim_work(lab.work, identity)
     started = time.perf_counter()
-    numbers = study.measure(Lab(splits, seed, fast, work, listener))
+    numbers = study.measure(lab)
     seconds = time.perf_counter() - started
     write_json(file, {"format": FORMAT, "identity": identity, "numbers": numbers, "seconds": seconds})
-    remove(work)
-    if not os.listdir(work.parent):
-        work.parent.rmdir()
+    remove(lab.work)
+    if not os.listdir(lab.work.parent):
+        lab.work.parent.rmdir()
     listener.say(f"seed {seed}: done in {seconds:.0f} s")
     return Measured(seed, numbers, seconds, data)
 

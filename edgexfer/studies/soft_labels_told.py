@@ -150,11 +150,12 @@ def _seen(result: StudyResult) -> str:
         f" {picture['classes'][1]} at T = 1, {first[hottest]:.1%} and {runner[hottest]:.1%} at T = {hottest}. Taught"
         f" softly (T = {USUAL_TEMPERATURE:g}, weight {USUAL_ALPHA:g}) the student was right for"
         f" {percent_of([chosen(one)['test_top1'] for one in numbers])} of the test pictures, on hard labels for"
-        f" {percent_of([one['hard']['test_top1'] for one in numbers])} ({claim_words(gain)}), on smoothed labels for"
-        f" {percent_of([one['smoothed']['test_top1'] for one in numbers])} ({claim_words(beyond)}); its loss was"
-        f" {surer.measured} lower than on hard labels ({claim_words(surer)}). Without ever seeing a class it recognised"
+        f" {percent_of([one['hard']['test_top1'] for one in numbers])}, {claim_words(gain)}, on smoothed labels for"
+        f" {percent_of([one['smoothed']['test_top1'] for one in numbers])}, {claim_words(beyond)}; its loss was"
+        f" {surer.measured} lower than on hard labels, {claim_words(surer)}. Without ever seeing a class it recognised"
         f" {percent_of([one['known'] for one in absent])} of it as trained and {seen.measured} with its bias corrected"
-        f" ({claim_words(seen)}), {more.measured} against hard labels ({claim_words(more)})."
+        f", {claim_words(seen)}; against the student on hard labels, corrected alike, that is {more.measured},"
+        f" {claim_words(more)}."
     )
 
 

@@ -137,13 +137,13 @@ def _seen(result: StudyResult) -> str:
         best = [name for name, value in scores.items() if value == max(scores.values())]
         parts.append(
             f"With {_corner_words(corner)}, {listed(best)} came out best on average ({percent(max(scores.values()))}),"
-            f" where the lecture's {LECTURE[corner]} had {percent(scores[LECTURE[corner]])} ({claim_words(claim)})."
+            f" where the lecture's {LECTURE[corner]} had {percent(scores[LECTURE[corner]])}, {claim_words(claim)}."
         )
     most, lost = result.claims[len(CORNERS) :]
     return (
         f"{' '.join(parts)} What transfer gained over random weights was {most.measured} more with many alike pictures"
-        f" than with few ({claim_words(most)}). Following the advice cost {lost.measured} of accuracy against the best"
-        f" strategy of each corner ({claim_words(lost)})."
+        f" than with few, {claim_words(most)}. Following the advice cost {lost.measured} of accuracy against the best"
+        f" strategy of each corner, {claim_words(lost)}."
     )
 
 

@@ -16,6 +16,8 @@ from edgexfer.report.tables import Figure, Table
 from edgexfer.report.values import significant, small
 from edgexfer.training import Listener
 from edgexfer.version import __version__
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.train import Start
 
 Numbers = Mapping[str, Any]
 """What one seed measured, as JSON holds it."""
@@ -99,7 +101,8 @@ class Claim:
         """Mean and spread, for a person."""
         if self.spread is None:
             return self.write(self.mean)
-        return f"{self.write(self.mean)} (spread {self.write(self.spread, sign=False).removesuffix(' times')})"
+        spread = self.write(self.spread, sign=False).removesuffix(" times").removesuffix(" points").removesuffix("%")
+        return f"{self.write(self.mean)} (spread {spread})"
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,8 @@ class Lab:
         fast: Whether the short form is wanted.
         work: A folder for runs, kept until the seed is finished.
         listener: Hears how it goes.
+        data: Where the splits came from, and where further sets may lie.
+        starts: Networks with their weights, as the user named them; none for those that the study pretrains itself.
     """
 
     splits: Splits
@@ -220,6 +225,8 @@ class Lab:
     fast: bool
     work: Path
     listener: Listener
+    data: DataChoice = DataChoice("digits")
+    starts: tuple[Start, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -139,12 +139,12 @@ def _seen(result: StudyResult) -> str:
     shares = [one["share"] for one in result.numbers]
     return (
         f"With the mean taken out after the step, the bias went to {', '.join(f'{value:.0f}' for value in ends)} (seed"
-        f" by seed) and was {grows.measured} what it was half the way ({claim_words(grows)}), while the loss changed by"
-        f" {stands.measured} in the same time ({claim_words(stands)}): the sigmoid says too often that it is the class,"
+        f" by seed) and was {grows.measured} what it was half the way, {claim_words(grows)}, while the loss changed by"
+        f" {stands.measured} in the same time, {claim_words(stands)}: the sigmoid says too often that it is the class,"
         f" which {', '.join(f'{share:.0%}' for share in shares)} of the pictures are, and the bias, that is to mend it,"
         f" is taken out again. With the mean inside the step the bias moved by {still.write(max(still.values))} at most"
-        f" ({claim_words(still)}). With the deviation outside as well, the weights grew {both.measured} in the second"
-        f" half ({claim_words(both)}). Batch norm ended {lower.measured} lower in loss ({claim_words(lower)})."
+        f", {claim_words(still)}. With the deviation outside as well, the weights grew {both.measured} in the second"
+        f" half, {claim_words(both)}. Batch norm ended {lower.measured} lower in loss, {claim_words(lower)}."
     )
 
 

@@ -9,9 +9,9 @@ from edgexfer.studies.values import ABSENT, APPEARED, Claim, StudyResult
 
 
 def percent_of(shares: Sequence[float]) -> str:
-    """Mean of some shares in percent, with their spread where there are several."""
+    """Mean of some shares in percent, with their spread in percentage points where there are several."""
     mean = f"{statistics.fmean(shares):.1%}"
-    return mean if len(shares) < 2 else f"{mean} (spread {statistics.stdev(shares) * 100:.1f} points)"
+    return mean if len(shares) < 2 else f"{mean} (spread {statistics.stdev(shares) * 100:.1f})"
 
 
 def joined(values: Sequence[int | None], never: str = "never") -> str:
@@ -30,8 +30,8 @@ def listed(names: Sequence[str]) -> str:
 def claim_words(claim: Claim) -> str:
     """Whether an effect appeared, as the end of a sentence."""
     if claim.verdict == APPEARED:
-        return "the expected effect"
-    return "not the effect that was expected" if claim.verdict == ABSENT else "the opposite of what was expected"
+        return "as expected"
+    return "short of what was expected" if claim.verdict == ABSENT else "the opposite of what was expected"
 
 
 def seeds_words(result: StudyResult) -> str:

@@ -64,13 +64,13 @@ def test_an_effect_appears_only_where_the_mean_is_large_enough_and_every_seed_ag
 
 
 def test_values_are_written_in_their_unit() -> None:
-    assert claim(0.02, -0.01).measured == "+0.5 points (spread 2.1 points)"
+    assert claim(0.02, -0.01).measured == "+0.5 points (spread 2.1)"
     assert claim(-0.02).measured == "\N{MINUS SIGN}2.0 points"
     assert claim(3.0, unit="times").write(3.21) == "3.2 times"
     assert claim(0.3, unit="share").write(0.305) == "30.5%"
     assert claim(0.3, unit="number").write(0) == "0"
     assert percent_of([0.5]) == "50.0%"
-    assert percent_of([0.5, 0.52]) == "51.0% (spread 1.4 points)"
+    assert percent_of([0.5, 0.52]) == "51.0% (spread 1.4)"
     assert joined([1_200, None, 3]) == "1,200, never and 3"
     assert listed(["a", "b", "c"]) == "a, b and c"
 
@@ -93,7 +93,7 @@ def own_study(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Lab], dict[str
         lambda all_numbers: [claim(*(numbers["gain"] for numbers in all_numbers))],
         lambda _: Telling([], "seen", "written", "other"),
     )
-    registry.add("own", Own("own", "A study", 1, "none", study))
+    registry.add("own", Own("own", "A study", 1, "none", study=study))
     monkeypatch.setattr(running, "studies", lambda: registry)
 
 

@@ -1,0 +1,215 @@
+"""``transfer-table``: accuracy and parameters of several backbones over several data sets.
+
+The shape of Tan and Le 2019, table 5, on DATA and on whatever of that table's eight sets lies under the data root. The
+ratio of a set is that of parameters: the most accurate backbone's over those of the smallest one at most a point
+behind. Published values stand beside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgexfer.data import Splits
+from edgexfer.errors import DataError
+from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.tables import Figure, Key, Row, Table
+from edgexfer.report.values import amount, percent
+from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import at_most, halves
+from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
+from edgexfer.studies.stepping import picture_side
+from edgexfer.studies.trainings import by_strategy, counted, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
+from edgexfer.studies.words import claim_words, percent_of
+from edgexfer.training import Recipe
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.train import Start
+
+OWN = ("conv_narrow", "conv_bn", "conv_wide")
+MOST_TRAIN, MOST_SOURCE, MOST_HELD = 1_000, 2_000, 1_000
+BEHIND = 0.01
+"""How far behind the most accurate backbone a smaller one may be to count as its equal."""
+
+
+def measure(lab: Lab) -> dict[str, Any]:
+    """Every backbone, fine-tuned on every set that is there."""
+    sets = {lab.splits.source: lab.splits, **present(lab)}
+    count = len(lab.starts) or 2 * len(OWN)
+    found: dict[str, Any] = {}
+    with counted(lab, len(sets) * count) as progress:
+        for number, (name, splits) in enumerate(sets.items()):
+            work = lab.work / f"{number}"
+            source, target = _parts(lab, splits)
+            side = picture_side(dataclasses.replace(lab, splits=splits))
+            backbones: dict[str, Any] = {}
+            for start in lab.starts or _pretrained(lab, source, side, work, progress.step):
+                label = start.model.rpartition(":")[2]
+                recipe = _recipe(lab, len(target.train), None if lab.starts else side)
+                scores = by_strategy(target, start, recipe, work / label, progress.step, ("full",))
+                backbones[label] = scores["full"]
+            found[name] = {"classes": len(target.classes), "train_images": len(target.train), "backbones": backbones}
+    return {"sets": found, "pretrained_here": not lab.starts}
+
+
+def present(lab: Lab) -> dict[str, Splits]:
+    """Those of the published table's sets that lie under the data root, with the names that they have there."""
+    found = {}
+    for name in SETS.values():
+        if name == lab.data.source:
+            continue
+        root = Path(lab.data.data_root or "data")
+        source = str(root / name) if name == "birdsnap" else name
+        try:
+            found[name] = DataChoice(source, lab.data.data_root, seed=lab.seed).load()
+        except DataError:
+            continue
+    return found
+
+
+def _parts(lab: Lab, splits: Splits) -> tuple[Splits, Splits]:
+    """What is pretrained on and transferred to; all is transferred to where the user brings pretrained weights."""
+    if lab.starts:
+        return splits, at_most(splits, MOST_TRAIN, MOST_HELD, lab.seed)
+    parts = halves(splits, lab.seed)
+    most = (150, 150) if lab.fast else (MOST_SOURCE, MOST_TRAIN)
+    return at_most(parts.source, most[0], MOST_HELD, lab.seed), at_most(parts.target, most[1], MOST_HELD, lab.seed)
+
+
+def _recipe(lab: Lab, images: int, side: int | None) -> Recipe:
+    epochs = 2 if lab.fast else max(4, min(20, round(8_000 / images)))
+    return Recipe(image_size=side, epochs=epochs, precision="float32", seed=lab.seed)
+
+
+def _pretrained(lab: Lab, source: Splits, side: int, work: Path, done: Any) -> list[Start]:
+    """The studies' own networks, pretrained on a source."""
+    starts = []
+    for network in OWN:
+        recipe = study_recipe(lab, len(source.train) if not lab.fast else 10_000, side)
+        job = quiet_job(source, network, recipe)
+        out = work / f"pretrained-{network}"
+        run = kept(out, lambda out, job=job: hard_run(job, out))  # type: ignore[misc]
+        done(f"{network} pretrained: {run.scores['val_top1']:.1%}")
+        starts.append(Start(path_of(network), str(out)))
+    return starts
+
+
+def ratio(backbones: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, float]:
+    """The most accurate backbone, the smallest one that is about as good, and how many times as large the first is."""
+    fitting = {name: scores for name, scores in backbones.items() if "test_top1" in scores}
+    best = max(fitting, key=lambda name: (fitting[name]["test_top1"], -fitting[name]["parameters"]))
+    close = [name for name in fitting if fitting[name]["test_top1"] >= fitting[best]["test_top1"] - BEHIND]
+    small = min(close, key=lambda name: fitting[name]["parameters"])
+    return best, small, fitting[best]["parameters"] / fitting[small]["parameters"]
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Exp of the mean of the logarithms."""
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def overall(numbers: Numbers) -> float:
+    """Geometric mean of the ratio over the sets."""
+    return geometric_mean([ratio(one["backbones"])[2] for one in numbers["sets"].values()])
+
+
+def judge(numbers: Sequence[Numbers]) -> list[Claim]:
+    """A smaller backbone is about as good as the most accurate one."""
+    return [
+        Claim(
+            "A smaller backbone is about as accurate as the best one.",
+            "Parameters of the most accurate backbone over those of the smallest one at most a point behind, geometric"
+            " mean over the sets", tuple(overall(one) for one in numbers), "times", 1.5, 1.0,
+        )
+    ]  # fmt: skip
+
+
+def tell(result: StudyResult) -> Telling:
+    """Accuracy by set and backbone, the ratios, and the published table."""
+    return Telling([_bars(result)], _seen(result), _LITERATURE, _DIFFERS, [_table(result), _published()])
+
+
+def _mean(result: StudyResult, name: str, backbone: str, key: str) -> float:
+    return statistics.fmean(float(one["sets"][name]["backbones"][backbone].get(key, 0.0)) for one in result.numbers)
+
+
+def _bars(result: StudyResult) -> Figure:
+    first = result.numbers[0]["sets"]
+    names = list(next(iter(first.values()))["backbones"])
+    rows = []
+    for name in first:
+        values = [100 * _mean(result, name, backbone, "test_top1") for backbone in names]
+        rows.append(Bars(name, values, [f"{b}: {v:.1f}%" for b, v in zip(names, values, strict=True)]))
+    title = "Test accuracy after fine-tuning, by data set and backbone"
+    wide, narrow = (
+        draw_bars(
+            f"table-{width}", rows, list(range(len(names))), axis="test accuracy, %", write=lambda v: f"{v:.1f}",
+            width=width, description=title,
+        )
+        for width in (780, 320)
+    )  # fmt: skip
+    return Figure(title, "Means over the seeds.", wide, narrow, None, [Key(name, i) for i, name in enumerate(names)])
+
+
+def _table(result: StudyResult) -> Table:
+    rows = []
+    for name, one in result.numbers[0]["sets"].items():
+        for backbone in one["backbones"]:
+            scores = [numbers["sets"][name]["backbones"][backbone].get("test_top1", 0.0) for numbers in result.numbers]
+            count = one["backbones"][backbone].get("parameters", 0)
+            rows.append(Row(f"{name}: {backbone}", [amount(count), percent_of(scores), ""]))
+        found = [ratio(numbers["sets"][name]["backbones"]) for numbers in result.numbers]
+        told = ", ".join(f"{best} / {small} {value:.1f}x" for best, small, value in found)
+        rows.append(Row(f"{name}: ratio, seed by seed", ["", "", told]))
+    means = ", ".join(f"{overall(numbers):.1f}x" for numbers in result.numbers)
+    rows.append(Row("geometric mean of ratio", ["", "", means]))
+    heads = ("data set: backbone", "parameters", "test accuracy", "best / smallest as good")
+    return Table("Accuracy and parameters, measured here", heads, rows, frozenset({3}))
+
+
+def _published() -> Table:
+    rows = [Row(name, list(cells)) for name, cells in EFFICIENTNET.items()]
+    rows.append(
+        Row("geometric mean of ratio", ["", "", "", "", GEOMETRIC_MEANS[0], "", "", "", "", GEOMETRIC_MEANS[1]])
+    )
+    heads = (
+        "data set", "best public", "acc", "params", "EfficientNet", "acc, params (ratio)", "best reported", "acc",
+        "params", "EfficientNet", "acc, params (ratio)",
+    )  # fmt: skip
+    return Table("Published: EfficientNet on transfer data sets (Tan and Le 2019, table 5)", heads, rows)
+
+
+def _seen(result: StudyResult) -> str:
+    (claim,) = result.claims
+    sets = result.numbers[0]["sets"]
+    parts = []
+    for name in sets:
+        best, small, value = ratio(sets[name]["backbones"])
+        scores = sets[name]["backbones"]
+        parts.append(
+            f"On {name} (seed {result.measured[0].seed}) {best} was the most accurate"
+            f" ({percent(scores[best]['test_top1'])}) and {small} the smallest within a point of it"
+            f" ({percent(scores[small]['test_top1'])}), {value:.1f} times smaller."
+        )
+    count = f"{len(sets)} data set{'' if len(sets) == 1 else 's'}"
+    return f"{' '.join(parts)} Over {count} the geometric mean of the ratio was {claim.measured}, {claim_words(claim)}."
+
+
+_LITERATURE = (
+    "Tan and Le (2019, table 5) fine-tuned EfficientNets, pretrained on ImageNet, on eight data sets: against the best"
+    " public models they needed 4.7 times fewer parameters in the geometric mean at about the same accuracy, against"
+    " the best reported ones 9.6 times fewer."
+)
+_DIFFERS = (
+    "Their pretraining is ImageNet at full size. Unless networks with weights are named (--model, --weights), three"
+    " sizes of one small network are pretrained here on half of each set's classes and transferred to the other half,"
+    " at most 1,000 pictures of it, so that accuracies do not compare with the published ones; only the shape of the"
+    " table does. Of the eight sets those count that lie under --data-root. The ratio is between the backbones that"
+    " were tried, not against the best ones known."
+)
+
+STUDY = Study(measure, judge, tell)

@@ -1,0 +1,111 @@
+"""The published cases' shape: the table of backbones, many new kinds, two classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from edgexfer.cli.main import cli
+from edgexfer.errors import RecipeError
+from edgexfer.studies import leopard_giraffe, mushrooms, transfer_table
+from edgexfer.studies.page import render
+from edgexfer.studies.published import EFFICIENTNET, SETS
+from edgexfer.studies.running import StudyTarget, run_study
+from edgexfer.studies.transfer_table import geometric_mean, present, ratio
+from edgexfer.studies.values import Lab, Measured, StudyResult
+from edgexfer.training import Recipe, Silent
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.train import Start
+
+DATA = {"train_images": 3, "val_images": 2, "test_images": 2, "fingerprint": "x"}
+MACHINE = {"cpu": "A", "architecture": "x86_64", "torch": "2", "torch_threads": 1}
+
+
+def result_of(study: Any, name: str, numbers: list[dict[str, Any]]) -> StudyResult:
+    measured = tuple(Measured(i, one, 1.0, DATA) for i, one in enumerate(numbers))
+    claims = tuple(study.judge(numbers))
+    return StudyResult(name, "T", "digits", ("a",), measured, claims, False, (), "2026-01-01T00:00:00Z", MACHINE)
+
+
+def test_the_ratio_is_of_the_smallest_backbone_that_is_about_as_good() -> None:
+    backbones = {
+        "large": {"test_top1": 0.950, "parameters": 100},
+        "middle": {"test_top1": 0.942, "parameters": 20},
+        "small": {"test_top1": 0.900, "parameters": 5},
+        "odd": {"refused": "it does not fit"},
+    }
+    assert ratio(backbones) == ("large", "middle", 5.0)
+    assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0, abs=1e-12)
+    published = [21, 21, 1.5, 4.1, 1.5, 4.1, 5.6, 2.4]  # the table's own ratios and their mean
+    assert geometric_mean(published) == pytest.approx(4.7, abs=0.05)
+    assert list(EFFICIENTNET) == list(SETS)
+    numbers = {"sets": {"<b>d</b>": {"classes": 2, "train_images": 9, "backbones": backbones}}, "pretrained_here": True}
+    result = result_of(transfer_table, "transfer-table", [numbers, numbers])
+    page = render(result, transfer_table.tell(result))
+    assert "<b>d</b>" not in page and "98.1, 4M (21x)" in page and "(4.7x)" in page
+    assert "large was the most accurate (95.0%) and middle the smallest within a point of it (94.2%), 5.0 times" in page
+
+
+def test_sets_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    data = DataChoice("digits", str(tmp_path))
+    assert present(Lab(data.load(), 0, True, tmp_path, Silent(), data)) == {}
+
+
+def strategies(full: list[float], scratch: list[float]) -> dict[str, Any]:
+    def by_epoch(values: list[float]) -> dict[str, Any]:
+        epochs = {f"{epoch}": value for epoch, value in enumerate(values)}
+        return {"val_top1": max(values), "test_top1": None, "val_top1_by_epoch": epochs}
+
+    head = {"val_top1": 0.7, "test_top1": None, "val_top1_by_epoch": {}}
+    return {
+        "fresh_head": 0.05,
+        "strategies": {
+            "head": head, "classifier": {"refused": "no"}, "full": by_epoch(full), "scratch": by_epoch(scratch)
+        },
+    }  # fmt: skip
+
+
+def test_new_kinds_are_guessed_at_first_and_known_after_two_epochs() -> None:
+    network = strategies([0.6, 0.7, 0.8, 0.9], [0.05, 0.2, 0.3, 0.9])
+    numbers = {"classes": 20, "train_images": 60, "networks": {"net": network}}
+    result = result_of(mushrooms, "mushrooms", [numbers])
+    assert [claim.mean for claim in result.claims] == pytest.approx([0.0, 0.8, 0.5], abs=1e-9)
+    assert all(claim.verdict == "appeared" for claim in result.claims)
+    page = render(result, mushrooms.tell(result))
+    assert "After two epochs the fine-tuned network had 80.0%, as expected" in page
+    assert "no test split" in page
+
+
+def test_two_classes_are_told_apart_known_or_not(tmp_path: Path) -> None:
+    result = run_study("leopard-giraffe", DataChoice("digits"), StudyTarget(tmp_path), Silent(), seeds=(0,), fast=True)
+    apart, _ = result.claims
+    assert apart.mean >= 0.85  # 100% was measured
+    assert result.numbers[0]["known"] != result.numbers[0]["unknown"]
+    page = render(result, leopard_giraffe.STUDY.tell(result))
+    assert "Share of each class that is right" in page
+
+
+def test_networks_are_named_only_where_a_study_takes_them(tmp_path: Path) -> None:
+    start = Start("mlperf-resnet8", "none")
+    with pytest.raises(RecipeError, match="bn-dense makes its own networks; --model and --weights are for transfer-t"):
+        run_study("bn-dense", DataChoice("digits"), StudyTarget(tmp_path), Silent(), seeds=(0,), starts=(start,))
+    asked = ["study", "mushrooms", "--model", "vgg16", "--weights", "a", "--weights", "b", "--out", str(tmp_path / "o")]
+    refused = CliRunner().invoke(cli, asked)
+    assert refused.exit_code == 1 and "1 --model and 2 --weights were given" in refused.stderr
+
+
+def test_what_each_strategy_has_after_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgexfer.studies.networks import path_of
+    from edgexfer.studies.parts import at_most
+
+    monkeypatch.setattr(mushrooms, "STRATEGIES", ("head", "full", "scratch"))
+    splits = at_most(DataChoice("digits").load(), 60, 40, 0)
+    recipe = Recipe(image_size=16, epochs=2, batch_size=16, precision="float32")
+    start = Start(path_of("conv_narrow"))
+    found = mushrooms.by_epoch(splits, start, recipe, tmp_path)
+    assert list(found["strategies"]["scratch"]["val_top1_by_epoch"]) == ["1", "2"]
+    assert list(found["strategies"]["full"]["val_top1_by_epoch"]) == ["0", "1", "2"]
+    assert 0 <= found["fresh_head"] <= 0.3
