@@ -30,8 +30,8 @@ DEPTHS = {"dense_1": "784-100-K", "dense_3": "784-100-100-100-K"}
 RATES = (0.02, 0.1, 0.5)
 BATCH = 60
 PERCENTILES = (15, 50, 85)
-CLOSE = 0.98
-"""Share of the plain network's best accuracy that counts as having reached it."""
+MOST, NEARLY_ALL = 0.9, 0.98
+"""Shares of the plain network's best accuracy that steps are counted to."""
 LAST = 3
 """Looks at the end whose mean is the final accuracy."""
 
@@ -126,36 +126,39 @@ def pair(numbers: Numbers, depth: str) -> tuple[Mapping[str, Any], Mapping[str, 
     return plain, next(run for run in numbers["runs"][f"{depth}_bn"] if run["rate"] == plain["rate"])
 
 
-def reached(numbers: Numbers, depth: str) -> tuple[int, int | None]:
-    """Steps to nearly the plain network's best accuracy, without and with BatchNorm, at the same rate."""
+def reached(numbers: Numbers, depth: str, share: float) -> tuple[int | None, int | None]:
+    """Steps to a share of the plain network's best accuracy, without and with BatchNorm, at the same rate."""
     plain, normalised = pair(numbers, depth)
-    target = CLOSE * max(plain["test_top1"])
-    steps = numbers["steps"]
-    without = first_reaching(steps, plain["test_top1"], target)
-    return without or steps[-1], first_reaching(steps, normalised["test_top1"], target)
+    target, steps = share * max(plain["test_top1"]), numbers["steps"]
+    without, with_it = (first_reaching(steps, run["test_top1"], target) for run in (plain, normalised))
+    return without, with_it
 
 
-def _sooner(numbers: Numbers, depth: str) -> float:
-    without, normalised = reached(numbers, depth)
-    return 0.0 if normalised is None else without / max(1, normalised)
+def _sooner(numbers: Numbers, depth: str, share: float) -> float:
+    without, with_it = reached(numbers, depth, share)
+    return 0.0 if with_it is None or without is None else without / max(1, with_it)
 
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:
-    """Faster, better, steadier; and the same for the lecture's single hidden layer."""
-    target = (
-        f"Steps to {CLOSE:.0%} of the plain network's best test accuracy, those without batch norm divided by those"
-        " with it (0: never reached)"
-    )
+    """Sooner, nearly all the way sooner, better, steadier; and the same for the lecture's single hidden layer."""
+
+    def sooner(expected: str, depth: str, share: float) -> Claim:
+        quantity = (
+            f"Steps to {share:.0%} of the plain network's best test accuracy, those without batch norm divided by those"
+            " with it (0: never reached)"
+        )
+        values = tuple(_sooner(one, depth, share) for one in numbers)
+        return Claim(expected, quantity, values, "times", 1.5, 1.0)
+
     final_gain = [
         final(own_best(one["runs"]["dense_3_bn"]), "test") - final(own_best(one["runs"]["dense_3"]), "test")
         for one in numbers
     ]
     steadier = [pair(one, "dense_3")[0]["wandering"] / pair(one, "dense_3")[1]["wandering"] for one in numbers]
+    three = "Three hidden layers {} in fewer steps with batch norm, at the rate that is best without it."
     return [
-        Claim(
-            "Three hidden layers learn in fewer steps with batch norm, at the rate that is best without it.",
-            target, tuple(_sooner(one, "dense_3") for one in numbers), "times", 1.5, 1.0,
-        ),
+        sooner(three.format("learn most of it"), "dense_3", MOST),
+        sooner(three.format("learn nearly all of it"), "dense_3", NEARLY_ALL),
         Claim(
             "Three hidden layers end more accurate with batch norm, each at its own best rate.",
             "Final test accuracy with batch norm, less that without", tuple(final_gain), "points", 0.005,
@@ -165,10 +168,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
             "How far its percentiles travel, in widths of its band, without batch norm divided by with it",
             tuple(steadier), "times", 2.0, 1.0,
         ),
-        Claim(
-            "A single hidden layer, too, learns in fewer steps with batch norm.",
-            target, tuple(_sooner(one, "dense_1") for one in numbers), "times", 1.5, 1.0,
-        ),
+        sooner("A single hidden layer, too, learns most of it in fewer steps with batch norm.", "dense_1", MOST),
     ]  # fmt: skip
 
 
@@ -221,22 +221,24 @@ def _percentiles(steps: Sequence[int], rows: Sequence[Sequence[float]]) -> list[
 
 
 def _seen(result: StudyResult) -> str:
-    steps = [reached(one, "dense_3") for one in result.numbers]
-    shallow = [reached(one, "dense_1") for one in result.numbers]
     ends = {
         name: percent_of([final(own_best(one["runs"][name]), "test") for one in result.numbers])
         for name in ("dense_1", "dense_1_bn", "dense_3", "dense_3_bn")
     }
-    sooner, better, steadier, shallow_sooner = result.claims
+
+    def steps(depth: str, share: float) -> str:
+        found = [reached(one, depth, share) for one in result.numbers]
+        return f"{joined([w for w, _ in found])} steps without batch norm and {joined([b for _, b in found])} with it"
+
+    most, nearly, better, steadier, shallow = result.claims
     return (
-        f"With three hidden layers, {CLOSE:.0%} of the plain network's best accuracy took"
-        f" {joined([without for without, _ in steps])} steps without batch norm and"
-        f" {joined([done for _, done in steps])} with it, seed by seed: {claim_words(sooner)}. At the end, each at its"
-        f" own best rate, they were right for {ends['dense_3']} without and {ends['dense_3_bn']} with it:"
-        f" {claim_words(better)}. The percentiles of a unit's input travelled {steadier.measured} as far without it, in"
-        f" widths of their band: {claim_words(steadier)}. With a single hidden layer the same share took"
-        f" {joined([without for without, _ in shallow])} steps without and {joined([done for _, done in shallow])} with"
-        f" it, and the ends were {ends['dense_1']} and {ends['dense_1_bn']}: {claim_words(shallow_sooner)}."
+        f"With three hidden layers, {MOST:.0%} of the plain network's best accuracy took {steps('dense_3', MOST)}, seed"
+        f" by seed: {claim_words(most)}. {NEARLY_ALL:.0%} of it took {steps('dense_3', NEARLY_ALL)}:"
+        f" {claim_words(nearly)}. At the end, each at its own best rate, they were right for {ends['dense_3']} without"
+        f" and {ends['dense_3_bn']} with it: {claim_words(better)}. The percentiles of a unit's input travelled"
+        f" {steadier.measured} as far without it, in widths of their band: {claim_words(steadier)}. With a single"
+        f" hidden layer {MOST:.0%} took {steps('dense_1', MOST)}, and the ends were {ends['dense_1']} and"
+        f" {ends['dense_1_bn']}: {claim_words(shallow)}."
     )
 
 

@@ -16,8 +16,8 @@ from edgexfer.workflows.data import DataChoice
 
 def test_three_hidden_layers_learn_sooner_and_keep_their_inputs_with_batch_norm(tmp_path: Path) -> None:
     result = run_study("bn-dense", DataChoice("digits"), StudyTarget(tmp_path), Silent(), seeds=(0,), fast=True)
-    sooner, _, steadier, _ = result.claims
-    assert sooner.mean >= 1.3  # 1.8 and 5.0 were measured with the first two seeds
+    sooner, _, _, steadier, _ = result.claims
+    assert sooner.mean >= 1.5
     assert steadier.mean >= 2.0  # 3.3 twice
     run = result.numbers[0]["runs"]["dense_3_bn"][0]
     assert run["test_top1"][-1] > 0.9
@@ -41,8 +41,8 @@ def test_a_network_that_never_gets_there_is_no_faster() -> None:
         return {"steps": [0, 10, 20, 40], "runs": runs}
 
     claims = judge([one([0.1, 0.2, 0.5, 0.9], [0.1, 0.9, 0.9, 0.9]), one([0.1, 0.2, 0.5, 0.9], [0.1, 0.2, 0.3, 0.4])])
-    assert claims[0].values == (4.0, 0.0)
-    assert claims[0].verdict == "did not appear"
+    assert claims[1].values == (4.0, 0.0)
+    assert claims[1].verdict == "did not appear"
 
 
 def test_looks_are_denser_at_first() -> None:
