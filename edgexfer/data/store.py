@@ -21,7 +21,8 @@ from edgexfer.errors import DataError
 from edgexfer.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
-DEFAULT_LIMIT_BYTES = 2 << 30
+DEFAULT_LIMIT_BYTES = 64 << 20
+"""Beyond it pixels lie in a mapped file, which the system keeps in memory while it has room: as fast, and no burden."""
 
 
 class PixelStore:
