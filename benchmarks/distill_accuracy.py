@@ -2,12 +2,15 @@
 
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --arms hard,default --seeds 0
+    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --photos PHOTOS --arms photo-hard
 
 CIFAR10 is a folder ``train/ val/ test/`` of class folders; WEIGHTS holds the published CIFAR-10 ResNets
 (``resnet20-12fca82f.th`` and its like, github.com/akamaster/pytorch_resnet_cifar10). 2,000 pictures, 200 a class, are
 held out of ``train/`` and join the test; the published teachers have seen those (as they have all training pictures),
 so that both parts are reported. Every arm has as many steps. Each epoch is chosen on validation, the test is looked at
-once. The result is written after each run; what it holds already is not run again.
+once. PHOTOS is a folder of photographs, likewise laid out; its teacher is SqueezeNet, transferred to it from
+``squeezenet1_0_deepcompressed_torchvision.pth`` by the strategy that is advised, once for all seeds. The result is
+written after each run; what it holds already is not run again.
 """
 
 from __future__ import annotations
@@ -19,25 +22,28 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from distill_arms import ARMS, PHOTO_TEACHER, Arm
 
-from edgexfer.distill import Objective
 from edgexfer.files import write_json
 from edgexfer.runs import Run, read_lines
 from edgexfer.training import Recipe, Silent
 from edgexfer.training.scoring import Predictions
+from edgexfer.transfer import Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.train import Start, Target, finetune_data
 
 RESULT = Path(__file__).parent / "results" / "distill_accuracy.json"
 HELD_OUT_A_CLASS = 200
+PHOTO_SIZE, PHOTO_TEACHER_SIZE = 64, 128
+PHOTO_TIMES = 2
+"""Epochs on photographs beside those on CIFAR-10: there are fewer of them."""
 LABELLED_A_CLASS = 200
 RESAMPLES = 2_000
 WEIGHT_FILES = {
@@ -48,50 +54,6 @@ WEIGHT_FILES = {
     "mlperf-resnet8": "mlperf_tiny_resnet8_cifar10.pth",
 }
 OBJECTIVE = ("loss", "temperature", "alpha", "standardise", "ensemble", "weights_of")
-THREE = ("cifar-resnet20", "cifar-resnet32", "cifar-resnet44")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to teach the student.
-
-    Attributes:
-        teachers: Names of the networks; none for labels alone.
-        teaching: Of an arm with teachers.
-        smoothing: Label smoothing of an arm without.
-        few: Whether only 2,000 pictures have a label, and the rest none.
-        lr: Peak learning rate; the default if ``None``.
-    """
-
-    teachers: tuple[str, ...] = ()
-    teaching: Teaching = Teaching()
-    smoothing: float = 0.0
-    few: bool = False
-    lr: float | None = None
-
-
-ONE = ("cifar-resnet20",)
-KD = Objective("kd")
-ARMS = {
-    "hard": Arm(),
-    "smoothed": Arm(smoothing=0.1),
-    "default": Arm(ONE),
-    "kd": Arm(ONE, Teaching(KD)),
-    "few-hard": Arm(few=True),
-    "few-smoothed": Arm(few=True, smoothing=0.1),
-    "few-unlabelled": Arm(ONE, few=True),
-    "few-unlabelled-kd": Arm(ONE, Teaching(KD), few=True),
-    "three": Arm(THREE),
-    "three-weighted": Arm(THREE, Teaching(ensemble="weighted")),
-    "three-arithmetic": Arm(THREE, Teaching(ensemble="arithmetic")),
-    "kd-T2": Arm(ONE, Teaching(Objective("kd", temperature=2.0))),
-    "kd-low-lr": Arm(ONE, Teaching(KD), lr=2e-3),
-    "dist": Arm(ONE, Teaching(Objective("dist"))),
-    "dkd": Arm(ONE, Teaching(Objective("dkd"))),
-    "hard-high-lr": Arm(lr=4e-3),
-    "resnet56": Arm(("cifar-resnet56",)),
-    "resnet8": Arm(("mlperf-resnet8",)),
-}
 
 
 def lay_out(source: Path, work: Path) -> tuple[Path, Path, Path]:
@@ -126,23 +88,35 @@ def _link(source: Path, names: Sequence[str], target: Path, prefix: str = "") ->
             link.symlink_to((source / name).resolve())
 
 
-def run_arm(
-    arm: Arm, seed: int, epochs: int, folders: tuple[Path, Path, Path], weights: Path, out: Path, student: str
-) -> Run:
+def run_arm(arm: Arm, seed: int, folders: tuple[Path, Path, Path], out: Path, options: argparse.Namespace) -> Run:
     """Trains one student."""
     whole, few, rest = folders
-    data = DataChoice(str(few if arm.few else whole))
+    data = DataChoice(str(options.photos if arm.photos else few if arm.few else whole))
     target = Target(out, force=not (out / "resume").exists(), resume=(out / "resume").exists())
-    wishes = {"lr": arm.lr, "seed": seed, "device": "cpu", "image_size": 32, "patience": 10_000, "batch_size": 64}
+    wishes: dict[str, Any] = {"lr": arm.lr, "seed": seed, "device": "cpu", "patience": 10_000, "mixup": arm.mixup}
+    wishes |= {"image_size": PHOTO_SIZE if arm.photos else 32, "batch_size": 32 if arm.photos else 64}
+    wishes["augment"] = arm.augment
+    epochs = options.epochs * arm.times * (PHOTO_TIMES if arm.photos else 1)
     if not arm.teachers:
         times = sum(1 for _ in rest.iterdir()) // (10 * LABELLED_A_CLASS) + 1 if arm.few else 1
-        recipe = Recipe(epochs=epochs * times, label_smoothing=arm.smoothing, **wishes)  # type: ignore[arg-type]
-        return finetune_data(data, Start(student), recipe, target, Silent())
+        recipe = Recipe(epochs=epochs * times, label_smoothing=arm.smoothing, **wishes)
+        return finetune_data(data, Start(options.student), recipe, target, Silent())
     teaching = Teaching(**{**vars(arm.teaching), "unlabelled": rest if arm.few else None})
-    starts = [Start(name, str(weights / WEIGHT_FILES[name])) for name in arm.teachers]
-    recipe = Recipe(epochs=epochs, **wishes)  # type: ignore[arg-type]
-    (result,) = distill_data(data, [Start(student)], starts, recipe, target, Silent(), teaching)
+    starts = [teacher(name, data, options) for name in arm.teachers]
+    recipe = Recipe(epochs=epochs, **wishes)
+    (result,) = distill_data(data, [Start(options.student)], starts, recipe, target, Silent(), teaching)
     return result.student
+
+
+def teacher(name: str, data: DataChoice, options: argparse.Namespace) -> Start:
+    """A published network, or the run of the one that is transferred to the photographs, made where it is missing."""
+    if name != PHOTO_TEACHER:
+        return Start(name, str(options.weights / WEIGHT_FILES[name]))
+    out = options.work / "runs" / PHOTO_TEACHER
+    start = Start("squeezenet1_0", str(options.weights / "squeezenet1_0_deepcompressed_torchvision.pth"))
+    recipe = Recipe(image_size=PHOTO_TEACHER_SIZE, device="cpu")
+    finetune_data(data, start, recipe, Target(out, resume=True), Silent(), Strategy("auto"))
+    return Start(str(out))
 
 
 def scores(out: Path, run: Run) -> dict[str, Any]:
@@ -184,7 +158,7 @@ def summarise(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         row["test_top1_sd"] = float(top1.std(ddof=1)) if len(top1) > 1 else None
         for figure in ("test_top1_never_seen", "val_top1", "test_ece", "test_nll", "seconds"):
             row[f"{figure}_mean"] = float(np.mean([run[figure] for run in members.values()]))
-        prefix = "few-" if arm.startswith("few-") else ""
+        prefix = next((kind for kind in ("few-", "photo-") if arm.startswith(kind)), "")
         rivals = [by_arm[name] for name in (f"{prefix}hard", f"{prefix}smoothed") if name in by_arm]
         if rivals and arm not in (f"{prefix}hard", f"{prefix}smoothed"):
             better = max(rivals, key=lambda group: np.mean([run["val_top1"] for run in group.values()]))
@@ -232,19 +206,24 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--photos", type=Path, help="a folder of photographs, for the arms photo-...")
+    parser.add_argument("--arms", help="all, if left out (without --photos: all others)")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--student", default="tiny-darknet")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
+    every = [name for name, arm in ARMS.items() if options.photos is not None or not arm.photos]
+    wanted = options.arms.split(",") if options.arms else every
+    if not options.photos and any(ARMS[name].photos for name in wanted):
+        parser.error("arms photo-... need --photos")
     folders = lay_out(options.data, options.work)
     for seed in map(int, options.seeds.split(",")):
-        for name in options.arms.split(","):
+        for name in wanted:
             key, out = f"{name}/{seed}", options.work / "runs" / f"{name}-{seed}"
             if key in _result(options)["runs"]:
                 continue
-            run = run_arm(ARMS[name], seed, options.epochs, folders, options.weights, out, options.student)
+            run = run_arm(ARMS[name], seed, folders, out, options)
             result = _result(options)  # read again: another process may have written meanwhile
             result["runs"][key] = scores(out, run)
             result["table"] = summarise(result["runs"])
