@@ -217,7 +217,7 @@ def nothing_fits(choice: Choice, statistic: str) -> str:
     return (
         f"nothing fits {limits} ({statistic}): nearest comes {nearest.name} ({nearest.precision}) at"
         f" {_costs(nearest, budget)}, {percent(nearest.top1)}, over budget: {_over(budget.overrun(nearest))}; allow"
-        " more, or look for a smaller one with edgexfer distill --image-size or another --student"
+        " more, or let --search DATA --teacher RUN look for a smaller one"
     )
 
 

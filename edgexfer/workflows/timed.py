@@ -99,7 +99,8 @@ class Latencies:
         fitting = [s for s in shapes if any(_fits(line) for line in lines if line["shape"] == s.name)]
         if not fitting:
             raise DeviceError(_nothing(lines, len(shapes), self._statistic))
-        reasons = {shape: "over budget" for shape in shapes if shape not in fitting} | worth_training(fitting)
+        reasons = {shape: _too_much(shape, lines) for shape in shapes if shape not in fitting}
+        reasons |= worth_training(fitting)
         known = {line["shape"] for line in self._trace.all("drop")}
         dropped = [
             {"step": "drop", "shape": shape.name, "reason": reason}
@@ -125,16 +126,31 @@ def _fits(line: Mapping[str, Any]) -> bool:
     return line.get("latency_s") is not None and not line["over_budget"]
 
 
+def _too_much(shape: Shape, lines: Sequence[Mapping[str, Any]]) -> str:
+    """Why a shape does not fit: by how much its best precision is over budget."""
+    timed = [line for line in lines if line["shape"] == shape.name and line.get("latency_s") is not None]
+    if not timed:
+        return "could not be measured"
+    return f"over budget: {_over(min(timed, key=_worst)['over_budget'])}"
+
+
+def _worst(line: Mapping[str, Any]) -> float:
+    return max(float(ratio) for ratio in line["over_budget"].values())
+
+
+def _over(overrun: Mapping[str, float]) -> str:
+    return ", ".join(f"{AXES[axis]} by {ratio - 1:.0%}" for axis, ratio in overrun.items())
+
+
 def _nothing(lines: Sequence[Mapping[str, Any]], shapes: int, statistic: str) -> str:
     timed = [line for line in lines if line.get("latency_s") is not None]
     if not timed:
         problems = sorted({str(line.get("problem")) for line in lines})
         return f"none of {shapes} shapes could be measured: {'; '.join(problems)}"
-    nearest = min(timed, key=lambda line: max(line["over_budget"].values()))
-    over = ", ".join(f"{AXES[axis]} by {ratio - 1:.0%}" for axis, ratio in nearest["over_budget"].items())
+    nearest = min(timed, key=_worst)
     return (
         f"none of {shapes} shapes fits the budget: nearest comes {nearest['shape']} in {nearest['precision']} with"
-        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {over} (of latency,"
-        f" {1 - KEPT_BACK:.0%} is kept back for what measuring varies); allow more, or"
+        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {_over(nearest['over_budget'])}"
+        f" (of latency, {1 - KEPT_BACK:.0%} is kept back for what measuring varies); allow more, or"
         " name a narrower --student or a smaller --image-size"
     )

@@ -60,8 +60,8 @@ def test_nothing_fits_is_one_line_with_code_1(folder: Path) -> None:
     assert found.exit_code == 1 and found.stdout == ""
     assert found.stderr.splitlines()[-1] == (
         "Error: nothing fits latency 4.00 ms, memory 100 MB (p50): nearest comes small (float32) at 5.00 ms, 50.0 MB,"
-        " 70.0%, over budget: latency by 25.0%; allow more, or look for a smaller one with edgexfer distill"
-        " --image-size or another --student"
+        " 70.0%, over budget: latency by 25.0%; allow more, or let --search DATA --teacher RUN look for"
+        " a smaller one"
     )
 
 
