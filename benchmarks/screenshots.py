@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.text import Text
 
 RESULTS = Path(__file__).parent / "results"
-COLUMNS, LINES = 104, 34
+COLUMNS, LINES = 120, 34
 MOST_BYTES = 300_000
 ERASE = "\x1b[2K"
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--student", action="append", help="NAME or NAME=WEIGHTS; may be repeated")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--budget-ms", type=float, default=1.0)
+    parser.add_argument("--budget", default="--budget-ms 1", help='for edgexfer choose: --budget="--budget-mb 0.8"')
     parser.add_argument("--sustained-seconds", type=int, default=60)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -78,14 +78,15 @@ def make(options: argparse.Namespace) -> None:
     work, data = options.work, str(options.data.resolve())
     size, made = ("--image-size", str(options.image_size)), []
     edgexfer(
-        work, "teacher", "finetune", data, "--model", options.teacher, "--weights", options.teacher_weights, *size,
+        work, "teacher", "finetune", data, "--model", options.teacher, *size,
+        "--weights", there(options.teacher_weights),
         "--epochs", str(options.teacher_epochs), "--strategy", options.teacher_strategy, "--out", "teacher",
     )  # fmt: skip
     for number, student in enumerate(options.student):
         name, _, weights = student.partition("=")
         edgexfer(
             work, name, "distill", data, "--teacher", "teacher", "--student", name, "--student-weights",
-            weights or "none", *size, "--epochs", str(options.epochs), "--hard-label-baseline", "--out", name,
+            there(weights or "none"), *size, "--epochs", str(options.epochs), "--hard-label-baseline", "--out", name,
             watched=number == 0,
         )  # fmt: skip
         edgexfer(work, f"{name}.onnx", "export", name, "--int8", "--out", f"{name}.onnx")
@@ -95,10 +96,15 @@ def make(options: argparse.Namespace) -> None:
     edgexfer(work, "bench.json", *measuring, "bench.json", "--rounds", "3", "--profile", "--threads", "1,2")
     lasting = ("--scenario", "sustained", "--sustained-seconds", str(options.sustained_seconds))
     edgexfer(work, "sustained.json", *measuring, "sustained.json", *lasting)
-    screen = terminal(work, "choose", ".", "--budget-ms", f"{options.budget_ms:g}")
+    screen = terminal(work, "choose", ".", *options.budget.split())
     (work / "choose.ansi").write_text(screen, encoding="utf-8")
     edgexfer(work, "", "report", *made, "teacher", *(s.partition("=")[0] for s in options.student), "bench.json",
              "sustained.json", "--out", "report.html", "--force")  # fmt: skip
+
+
+def there(weights: str) -> str:
+    """A weight file by a path that holds in any folder; a word as it is."""
+    return str(Path(weights).resolve()) if Path(weights).is_file() else weights
 
 
 def edgexfer(work: Path, makes: str, *arguments: str, watched: bool = False) -> None:

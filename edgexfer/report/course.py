@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from edgexfer.report import svg
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 HEIGHTS = (190, 100)
+FAR = 5.0
+"""A panel whose bands reach this many times beyond its lowest line is drawn on a logarithmic axis."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ def draw_course(name: str, panels: Sequence[Panel], *, wide: bool, description: 
         for panel, one in zip(panels, axes, strict=True):
             one.set_title(panel.title, loc="left", color=svg.MUTED, fontsize=svg.FONT)
             one.margins(x=0.02, y=0.16)
+            _scale(one, panel)
             for line in panel.lines:
                 colour, dash = svg.series(line.colour), svg.DASHES[line.colour % len(svg.DASHES)]
                 if line.tops:
@@ -57,3 +64,11 @@ def draw_course(name: str, panels: Sequence[Panel], *, wide: bool, description: 
                     tips.append(tip)
         axes[-1].set_xlabel("seconds under load")
         return svg.inline(drawing, name, description, tips)
+
+
+def _scale(axes: Axes, panel: Panel) -> None:
+    lowest = min((v for line in panel.lines for v in line.values if v > 0), default=0.0)
+    highest = max((v for line in panel.lines for v in (*line.values, *line.tops) if v == v), default=0.0)
+    if lowest and highest > FAR * lowest:
+        axes.set_yscale("log")
+        svg.counted_axis(axes.yaxis, lowest, highest)

@@ -32,7 +32,7 @@ def page(found: Found, lineage: Lineage, naming: Naming, title: str | None, read
             "title": title or summary.headline(about),
             "sentences": summary.sentences(about, found, lineage),
             "tiles": summary.tiles(about),
-            "has_students": bool(lineage.families),
+            "students": len(lineage.families),
             "models": models_table(found, lineage, naming) if found.runs else None,
             "machines": machines(lineage, naming),
             "square": transfer_square(found.runs, naming),

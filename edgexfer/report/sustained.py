@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from edgexfer.report.course import Line, Panel, draw_course
 from edgexfer.report.latency import percentile
-from edgexfer.report.measured import Config, mapping, objects
+from edgexfer.report.measured import SUSTAINED, Config, mapping, objects
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import MISSING, Value, celsius, clock, duration, is_number, shown, times
 
@@ -81,6 +81,11 @@ class Window:
         return shown(self.state.get(key), write, self.config.origin(f"{self.moment}/{key}"))
 
 
+def name_of(config: Config) -> str:
+    """Its title without the word that all of the figure share."""
+    return config.title.replace(f" · {SUSTAINED}", "")
+
+
 def under_load(number: int, configs: Sequence[Config]) -> Figure | None:
     """The figure of a machine's sustained measurements; ``None`` where there is none that was looked at in between."""
     courses = [(config, found) for config in configs if len(found := windows(config)) > 1][:MOST_CONFIGS]
@@ -88,7 +93,7 @@ def under_load(number: int, configs: Sequence[Config]) -> Figure | None:
         return None
     panels = list(_panels([found for _, found in courses]))
     description = "Latency under lasting load: " + "; ".join(
-        f"{config.title} from {found[0].percentile(50)} to {found[-1].percentile(50)}" for config, found in courses
+        f"{name_of(config)} from {found[0].percentile(50)} to {found[-1].percentile(50)}" for config, found in courses
     )
     return Figure(
         title="Under lasting load",
@@ -96,7 +101,7 @@ def under_load(number: int, configs: Sequence[Config]) -> Figure | None:
         wide=draw_course(f"load-{number}-wide", panels, wide=True, description=description),
         narrow=draw_course(f"load-{number}-narrow", panels, wide=False, description=description),
         table=Table("Under lasting load", HEADS, [_row(w) for _, found in courses for w in found], frozenset({6})),
-        keys=[Key(config.title, i) for i, (config, _) in enumerate(courses)],
+        keys=[Key(name_of(config), i) for i, (config, _) in enumerate(courses)],
     )
 
 
@@ -146,7 +151,7 @@ def _tip(window: Window) -> str:
     told = [str(v) for v in (window.temperature, window.clock) if v.exact is not None]
     told += [window.throttled] if window.throttled else []
     words = ", ".join([f"median {window.percentile(50)}", *told])
-    return f"{window.config.title} after {window.after}: {words}"
+    return f"{name_of(window.config)} after {window.after}: {words}"
 
 
 def _change(config: Config, course: Sequence[Window]) -> Markup:
@@ -155,7 +160,7 @@ def _change(config: Config, course: Sequence[Window]) -> Markup:
     if not first.exact or last.exact is None:
         return Markup("")
     ratio = shown(last.exact / first.exact, times, f"{last.origin} ÷ {first.origin}")
-    return Markup("{}: {} at first, {} at the end ({}).").format(config.title, first, last, ratio)
+    return Markup("{}: {} at first, {} at the end ({}).").format(name_of(config), first, last, ratio)
 
 
 def _unseen(panels: Sequence[Panel]) -> Iterator[str]:
@@ -168,4 +173,4 @@ def _unseen(panels: Sequence[Panel]) -> Iterator[str]:
 def _row(window: Window) -> Row:
     config = window.config
     cells = (window.after, window.percentile(50), window.percentile(90), window.temperature, window.clock)
-    return Row(config.title, (*cells, window.throttled or MISSING))
+    return Row(name_of(config), (*cells, window.throttled or MISSING))

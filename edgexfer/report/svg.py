@@ -186,6 +186,15 @@ def counts_axis(axis: Axis, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
 
 
+def counted_axis(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis of plain numbers, with three significant digits."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
 def milliseconds_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of seconds, written in milliseconds."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

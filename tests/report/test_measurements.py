@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ def test_a_machine_without_sensors_says_so(make: Any) -> None:
     assert figure is not None
     assert "This machine told no temperature and no clock meanwhile." in str(figure.caption)
     assert "°C" not in figure.wide
+
+
+def test_a_band_far_beyond_the_medians_does_not_flatten_them(make: Any) -> None:
+    value = make.sustained("m.onnx", p50_s=0.001)
+    calm = under_load(0, [config(value)])
+    value["latency_s"] = [v * (20 if i % 5 == 0 else 1) for i, v in enumerate(value["latency_s"])]
+    rough = under_load(0, [config(value)])
+    assert calm is not None and rough is not None
+    ticks = [re.findall(r">([\d.]+)</text>", figure.wide) for figure in (calm, rough)]
+    assert "1.02" in ticks[0] and "1.02" not in ticks[1]
+    assert {"2", "5"} <= set(ticks[1])
 
 
 @pytest.mark.parametrize("during", [None, [], "none", [{"runs": "x"}, {"runs": -1}], [{"runs": 5}, {"runs": 10}]])
