@@ -37,6 +37,8 @@ EARLY = 40
 """Step at which the averages are compared early in training."""
 ESTIMATED = 32
 """Training batches that exact statistics are taken over."""
+SORTED = 32
+"""Batch size at which pictures are shown class by class, or the largest that there are pictures for."""
 COMPANY = 8
 """Batch size at which the same pictures are shown in other company."""
 
@@ -113,7 +115,7 @@ def by_batch(net: nets.Normalized, pixels: torch.Tensor, labels: np.ndarray, see
         return said
 
     sizes = [size for size in SIZES if size <= len(labels)]
-    alone = {size: answers(first, size) for size in sizes}
+    alone = {size: answers(first, size) for size in {*sizes, COMPANY}}
     by_class = np.argsort(labels, kind="stable")
     return {
         "sizes": sizes,
@@ -141,6 +143,11 @@ def folding(net: nets.Normalized, pixels: torch.Tensor) -> dict[str, Any]:
     }
 
 
+def _sorted_place(sizes: Sequence[int]) -> int:
+    """Where batches of 32 stand, or the largest that there are pictures for."""
+    return len([size for size in sizes if size <= SORTED]) - 1
+
+
 def _early(numbers: Numbers, kind: str, momentum: float) -> float:
     place = numbers["steps"].index(EARLY)
     return float(numbers["averages"][f"{momentum:g}"][kind][place])
@@ -151,13 +158,14 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     batches = [one["batches"] for one in numbers]
     at_one = tuple(one["running"] - one["shuffled"][0] for one in batches)
     at_most = tuple(abs(one["running"] - one["shuffled"][-1]) for one in batches)
-    by_class = tuple(one["running"] - one["by_class"][one["sizes"].index(32)] for one in batches)
+    by_class = tuple(one["running"] - one["by_class"][_sorted_place(one["sizes"])] for one in batches)
     slow, fast = MOMENTA[1], MOMENTA[0]
     lag = tuple(_early(one, "exact", fast) - _early(one, "running", slow) for one in numbers)
     end = tuple(abs(one["averages"]["0.1"]["exact"][-1] - one["averages"]["0.1"]["running"][-1]) for one in numbers)
     wrong = tuple(one["export"]["right"]["1"] - one["export"]["training_mode"]["1"] for one in numbers)
     running = "Test accuracy with running averages less that with the statistics of"
-    shift = f"Difference in test accuracy between running averages and batches of {max(SIZES)}, without its sign"
+    largest, apart = batches[0]["sizes"][-1], batches[0]["sizes"][_sorted_place(batches[0]["sizes"])]
+    shift = f"Difference in test accuracy between running averages and batches of {largest}, without its sign"
     early = f"Test accuracy after {EARLY} steps with exact statistics less that with momentum {slow:g}"
     exported = "Test accuracy at batch 1 of the right file less that of the file exported in training mode"
     changed = tuple(one["folding"]["answers_changed"] for one in numbers)
@@ -167,7 +175,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
         Claim("Large shuffled batches do about as well as running averages.", shift, at_most, "points", 0.02,
               at_most=True),
         Claim("Batches of one class mislead their own statistics.",
-              f"{running} 32 pictures that come class by class", by_class, "points", 0.05),
+              f"{running} {apart} pictures that come class by class", by_class, "points", 0.05),
         Claim("Early in training a slow running average lags behind exact statistics.", early, lag, "points", 0.05),
         Claim("At the end of training momentum 0.1 and exact statistics do equally well.",
               "Difference in final test accuracy between the two, without its sign", end, "points", 0.02, at_most=True),
@@ -246,15 +254,16 @@ def _seen(result: StudyResult) -> str:
     alone, large, sorted_, lag, end, folds, wrong = result.claims
     batches = [one["batches"] for one in result.numbers]
     fold = [one["folding"] for one in result.numbers]
+    apart = batches[0]["sizes"][_sorted_place(batches[0]["sizes"])]
     company = percent_of([one["changed_in_other_company"] for one in batches])
     export = [one["export"] for one in result.numbers]
     return (
         f"With running averages the network was right for {percent_of([one['running'] for one in batches])} of the test"
         f" pictures; normalised by each picture's own statistics it lost {alone.amount}, {claim_words(alone)}; in"
         f" batches of {max(batches[0]['sizes'])} it differed by {large.measured}, {claim_words(large)}; in batches of"
-        f" 32 that came class by class it lost {sorted_.amount}, {claim_words(sorted_)}. In other company {company}"
-        f" of the answers changed at batches of {COMPANY}. After {EARLY} steps a momentum of 0.01 was {lag.amount}"
-        f" behind exact statistics, {claim_words(lag)}; at the end momentum 0.1 differed by {end.measured}"
+        f" {apart} that came class by class it lost {sorted_.amount}, {claim_words(sorted_)}. In other company"
+        f" {company} of the answers changed at batches of {COMPANY}. After {EARLY} steps a momentum of 0.01 was"
+        f" {lag.amount} behind exact statistics, {claim_words(lag)}; at the end momentum 0.1 differed by {end.measured}"
         f", {claim_words(end)}. Folding took {fold[0]['folded']} of {fold[0]['batchnorms']} batch norms away; the"
         f" largest difference of a logit was {max(one['max_abs_logit_difference'] for one in fold):.1e} where logits"
         f" reach {max(one['largest_logit'] for one in fold):.0f}, and {folds.measured} of the answers changed"

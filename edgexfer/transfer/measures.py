@@ -30,6 +30,8 @@ Ints = NDArray[np.int64]
 KNN_NEIGHBOURS = 5
 _LOGME_ITERATIONS = 100
 _LOGME_TOLERANCE = 1e-6
+_LEAST = 1e-12
+"""What counts as nothing: features that fit every picture leave no residual, dead ones no signal."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def _evidence(squares: Floats, along: Floats, rest: float, count: int, width: in
         gamma = float(known.sum())
         mean_square = float((beta**2 * squares * along / (alpha + beta * squares) ** 2).sum())
         residual = float((along * (1 - known) ** 2).sum()) + rest
-        alpha_next = gamma / max(mean_square, 1e-300)
-        beta_next = (count - gamma) / max(residual, 1e-300)
+        alpha_next = max(gamma, _LEAST) / max(mean_square, _LEAST)
+        beta_next = max(count - gamma, _LEAST) / max(residual, _LEAST)
         settled = abs(alpha_next / beta_next - alpha / beta) <= _LOGME_TOLERANCE * alpha / beta
         alpha, beta = alpha_next, beta_next
         if settled:

@@ -15,7 +15,7 @@ from edgexfer.workflows.data import DataChoice
 def test_outside_the_step_the_bias_grows_and_the_loss_stands_still(tmp_path: Path) -> None:
     result = run_study("whitening", DataChoice("digits"), StudyTarget(tmp_path), Silent(), seeds=(0, 1), fast=True)
     grows, _, still, both, lower = result.claims
-    assert min(grows.values) >= 1.7  # 2.0 is growth by as much in every step
+    assert min(grows.values) >= 20  # 0.2 a step, for 200 steps
     assert max(still.values) < 1e-9
     assert min(both.values) >= 1.2  # the square root of 2
     assert min(lower.values) >= 0.2

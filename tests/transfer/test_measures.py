@@ -89,3 +89,10 @@ def test_intervals_have_literal_ends() -> None:
     assert wilson(5, 5).high == 1.0 and wilson(5, 5).low == pytest.approx(0.56552, abs=1e-5)
     with pytest.raises(TrainingError, match="no picture"):
         wilson(0, 0)
+
+
+def test_logme_is_finite_where_features_fit_every_picture_or_none() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    assert np.isfinite(logme(1e6 * rng.normal(size=(6, 64)), labels))
+    assert np.isfinite(logme(np.zeros((6, 64)), labels))
