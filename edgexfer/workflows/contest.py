@@ -60,6 +60,7 @@ class Contest:
         self.clock = clock
         self._data, self._splits, self._recipe = data, splits, recipe
         self._out, self._trace, self._listener = out, trace, listener
+        self._hushed = Hushed(listener)
         self._named, self._teachers = tuple(teachers), list[Start]()
         self._epochs = recipe.epochs or _usual_epochs(recipe, splits)
         self._known: dict[Shape, float] = {}
@@ -155,7 +156,7 @@ class Contest:
             self._teachers,
             replace(self._recipe, image_size=shape.image_size, epochs=epochs),
             Target(folder, resume=True, argv=("edgexfer", "choose", "--search", self._data.source)),
-            Hushed(self._listener),
+            self._hushed,
             Teaching(),
         )
         line = {

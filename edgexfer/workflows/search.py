@@ -21,7 +21,7 @@ from edgexfer.errors import DeviceError, QuantizationError, WouldOverwriteError
 from edgexfer.files import FORMAT, read_json, remove, write_bytes, write_json
 from edgexfer.report.gather import gather
 from edgexfer.results import Budget, Candidate
-from edgexfer.runs import utc_now
+from edgexfer.runs import LOG_FILE, utc_now
 from edgexfer.training import Listener, Recipe
 from edgexfer.version import __version__
 from edgexfer.workflows.bundle import make_bundle
@@ -169,14 +169,21 @@ def search(
 
 
 def _claim(out: Path, resume: bool, force: bool) -> None:
-    if (resume and (out / TRACE_FILE).is_file()) or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Makes sure that a search may write to ``out``.
+
+    Raises:
+        WouldOverwriteError: Something is there that ``resume`` or ``force`` does not cover.
+    """
+    trace = out / TRACE_FILE
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (resume and trace.is_file()):
         return
-    if force and (out / TRACE_FILE).is_file():
+    begun = out.is_dir() and {path.name for path in out.iterdir()} <= {TRACE_FILE, LOG_FILE}
+    if trace.is_file() and (force or begun):  # begun, and refused before anything was made
         remove(out)
-        return
-    if (out / TRACE_FILE).is_file():
+    elif trace.is_file():
         raise WouldOverwriteError(f"{str(out)!r} holds a search; pass --resume to go on, or --force to start again")
-    raise WouldOverwriteError(f"{str(out)!r} exists already and is no search; choose another --out")
+    else:
+        raise WouldOverwriteError(f"{str(out)!r} exists already and is no search; choose another --out")
 
 
 def _finish(
@@ -232,20 +239,21 @@ def _measured(plan: SearchPlan, out: Path, trace: Trace, listener: Listener) -> 
     found = gather(paths)
     files = sorted(artifact.sha256 for artifact in found.artifacts)
     before = trace.find("measured", files=files)
-    started = time.monotonic()
     if before is not None and all((out / name).is_file() for name in before["results"]):
         results = [out / name for name in before["results"]]
         found = only(gather([*paths, *results]), results)
-    else:
-        measuring = replace(plan.measuring, data=plan.data, out=out / "measured")
-        found = measured_now(paths, found, measuring, listener)
+        return decide(found, plan.budget, plan.wishes, listener, plan.data)
+    started = time.monotonic()
+    found = measured_now(paths, found, replace(plan.measuring, data=plan.data, out=out / "measured"), listener)
     chosen = decide(found, plan.budget, plan.wishes, listener, plan.data)
-    if before is None:
-        results = [result.path for result in found.results]
-        names = [str(path.relative_to(os.path.abspath(out))) for path in results]
-        finals = [_final(candidate, chosen) for candidate in chosen.gathered.candidates]
-        seconds = time.monotonic() - started
-        trace.add([{"step": "measured", "files": files, "results": names, "finals": finals, "seconds": seconds}])
+    line = {
+        "step": "measured",
+        "files": files,
+        "results": [str(result.path.relative_to(os.path.abspath(out))) for result in found.results],
+        "finals": [_final(candidate, chosen) for candidate in chosen.gathered.candidates],
+        "seconds": time.monotonic() - started,
+    }
+    trace.add([line])
     return chosen
 
 
