@@ -37,12 +37,12 @@ class Entry:
 
 
 _ENTRIES = (
-    Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 120, "bn_dense"),
-    Entry("bn-conv", "Batch norm and the learning rate in a convolutional network", 240, "bn_conv"),
-    Entry("bn-inference", "Whose statistics batch norm uses at inference", 90, "bn_inference"),
+    Entry("bn-dense", "What batch norm does for a dense network of sigmoids", 150, "bn_dense"),
+    Entry("bn-conv", "Batch norm and the learning rate in a convolutional network", 300, "bn_conv"),
+    Entry("bn-inference", "Whose statistics batch norm uses at inference", 100, "bn_inference"),
     Entry("soft-labels", "What soft labels know", 240, "soft_labels"),
-    Entry("transfer-square", "Few or many pictures, alike or not: what to retrain", 300, "transfer_square"),
-    Entry("compact-vs-large", "A compact and a larger network, before and after transfer", 400, "compact_vs_large"),
+    Entry("transfer-square", "Few or many pictures, alike or not: what to retrain", 400, "transfer_square"),
+    Entry("compact-vs-large", "A compact and a larger network, before and after transfer", 900, "compact_vs_large"),
     Entry("whitening", "Why the normalisation stands inside the gradient step", 20, "whitening"),
     Entry("layers-transfer", "How transferable each depth of a network is", 200, "layers_transfer"),
     Entry("ensemble", "What an ensemble knows, and how much of it one student keeps", 150, "ensemble"),

@@ -141,6 +141,7 @@ def _horizontal(axes: Axes, bands: Sequence[Band], log_from: float | None, ticks
         return
     high = max(max(band.x) for band in bands)
     axes.set_xscale("symlog", linthresh=log_from, linscale=0.4)
+    axes.set_xlim(-0.03 * log_from, 1.06 * high)  # the margin that was set is no longer one on this scale
     marks = [0.0, *(mark for mark in svg.log_ticks(log_from, max(high, 2 * log_from)) if mark <= high)]
     axes.xaxis.set_major_locator(FixedLocator(marks))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -36,11 +36,26 @@ def render(result: StudyResult, telling: Telling) -> str:
         telling=telling,
         verdict=verdict(result),
         badges=_BADGES,
-        counts=[dict(one.data) for one in result.measured],
+        pictures=pictures(result),
         command=shlex.join(result.command) if result.command else "",
         took=duration(result.seconds),
         style=Markup(_resource("edgexfer.report", "page.css")),  # ours, not the user's
     )
+
+
+def pictures(result: StudyResult) -> list[str]:
+    """What the seeds drew from, in sentences; in one where they all had as many."""
+    told = [
+        ", ".join(
+            f"{one.data[f'{split}_images']:,} {words}"
+            for split, words in (("train", "training"), ("val", "validation"), ("test", "test"))
+            if f"{split}_images" in one.data
+        )
+        for one in result.measured
+    ]
+    if len(set(told)) == 1:
+        return [f"{'Each seed' if len(told) > 1 else 'It'} drew from {told[0]} pictures."]
+    return [f"Seed {one.seed} drew from {text} pictures." for one, text in zip(result.measured, told, strict=True)]
 
 
 def verdict(result: StudyResult) -> str:

@@ -139,6 +139,10 @@ def tell(result: StudyResult) -> Telling:
     )
 
 
+def _signed(value: float) -> str:
+    return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _seen(result: StudyResult) -> str:
     grows, stands, still, both, lower = result.claims
     ends = [one["runs"][OUTSIDE]["bias"][-1] for one in result.numbers]
@@ -151,7 +155,7 @@ def _seen(result: StudyResult) -> str:
             " taken out again."
         )
     return (
-        f"With the mean taken out after the step, the bias went to {', '.join(f'{value:.1f}' for value in ends)} (seed"
+        f"With the mean taken out after the step, the bias went to {', '.join(_signed(value) for value in ends)} (seed"
         f" by seed), {grows.measured} of it in the second half of the training, {claim_words(grows)}, in which the loss"
         f" changed by {stands.measured}, {claim_words(stands)}.{cause} With the mean inside the step the bias moved by"
         f" {still.write(max(still.values))} at most, {claim_words(still)}. With the deviation outside as well, the"
