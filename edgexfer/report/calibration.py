@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from edgexfer.report import answers as judged
 from edgexfer.report.records import Predictions
-from edgexfer.report.reliability import draw_reliability
-from edgexfer.report.tables import Figure, Row, Table
+from edgexfer.report.reliability import BEYOND, RIGHT, UNKEPT, draw_reliability
+from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import MISSING, percent, plain, points, shown
 
 BINS = 15
@@ -80,6 +80,7 @@ def calibration(number: int, name: str, predictions: Predictions, origin: str) -
         title="Whether its probabilities can be trusted",
         caption=_caption(predictions, error, origin),
         wide=draw_reliability(f"calibration-{number}", found, description),
+        keys=[Key("right, as promised", RIGHT), Key("promised, not right", UNKEPT), Key("right beyond that", BEYOND)],
         table=Table("Reliability by interval", HEADS, [_row(i, one, origin) for i, one in enumerate(found)]),
     )
 
@@ -90,8 +91,7 @@ def _caption(predictions: Predictions, error: float, origin: str) -> Markup:
     verdict = "level" if abs(mean - top1) <= NEAR else "too sure of itself" if mean > top1 else "too unsure"
     return Markup(
         "Expected calibration error <b>{}</b>. It gives its answers a probability of {} on average, and {} of them are"
-        " right: {}. Bars on the line tell the truth; light is what was promised and not kept, dark what was right"
-        " beyond it. The strip below says on how many pictures each bar stands."
+        " right: {}. Bars that end on the line tell the truth; the strip below says on how many pictures each stands."
     ).format(
         shown(error, percent, f"{origin} | ece"),
         shown(mean, percent, f"{origin} | confidence"),

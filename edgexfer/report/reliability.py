@@ -9,6 +9,9 @@ from markupsafe import Markup
 
 from edgexfer.report import svg
 
+RIGHT, UNKEPT, BEYOND = 0, 1, 2
+"""Colours of what was right as promised, promised and not right, and right beyond the promise."""
+
 
 class Bin(Protocol):
     """The pictures of one interval of probability."""
@@ -35,16 +38,18 @@ class Bin(Protocol):
 
 
 def draw_reliability(name: str, bins: Sequence[Bin], description: str) -> Markup:
-    """Bars of accuracy beside the line of honest probabilities, the gap hatched in the colour of mistakes."""
+    """Bars of accuracy beside the line of honest probabilities, the gap between them in a colour of its own."""
     filled = [one for one in bins if one.count]
     tips: list[str] = []
     with svg.panels(350, [235, 75]) as (drawing, (upper, lower)):
         upper.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=(0, (4, 3)))
         for one in filled:
             middle, width = (one.low + one.high) / 2, (one.high - one.low) * 0.86
-            upper.bar([middle], [one.accuracy], width, color=svg.series(0), alpha=0.8)[0].set_gid(svg.tip_id(len(tips)))
+            kept = min(one.accuracy, one.confidence)
             gap = one.confidence - one.accuracy
-            upper.bar([middle], [gap], width, bottom=one.accuracy, color=svg.series(1), alpha=0.28)
+            upper.bar([middle], [kept], width, color=svg.series(RIGHT))[0].set_gid(svg.tip_id(len(tips)))
+            colour = svg.series(UNKEPT if gap > 0 else BEYOND)
+            upper.bar([middle], [abs(gap)], width, bottom=kept, color=colour, alpha=0.55)
             tips.append(
                 f"{one.low:.0%} to {one.high:.0%}: {one.count:,} pictures, given {one.confidence:.1%}, right"
                 f" {one.accuracy:.1%}"
