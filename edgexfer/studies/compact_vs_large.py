@@ -68,6 +68,11 @@ def pretrain(network: str, source: Splits, recipe: Recipe, out: Path) -> Run:
     return kept(out, make)
 
 
+def networks_of(numbers: Numbers) -> list[str]:
+    """The networks that were measured, the compact one first."""
+    return [name for name in (COMPACT, LARGE) if name in numbers["networks"]]
+
+
 def top1(numbers: Numbers, network: str, strategy: str) -> float:
     """Test accuracy; 0 where a strategy does not fit the network."""
     return float(numbers["networks"][network]["strategies"][strategy].get("test_top1", 0.0))
@@ -96,7 +101,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     """Both gain; the larger one gains more, and ends better."""
-    networks = list(numbers[0]["networks"])
+    networks = networks_of(numbers[0])
     gains = {name: tuple(after(one, name)[1] - top1(one, name, "scratch") for one in numbers) for name in networks}
     told = "Test accuracy after transfer (strategy by validation) less that from random weights"
     claims = [Claim(f"Transfer helps {name}.", told, gains[name], "points", 0.01) for name in networks]
@@ -126,7 +131,7 @@ def _mean(result: StudyResult, read: Callable[[Numbers], float]) -> float:
 
 
 def _strategies(result: StudyResult) -> Figure:
-    networks = list(result.numbers[0]["networks"])
+    networks = networks_of(result.numbers[0])
     rows = []
     for strategy in STRATEGIES:
         values = [_mean(result, lambda one, n=name, s=strategy: top1(one, n, s)) for name in networks]  # type: ignore[misc]
@@ -150,8 +155,8 @@ def _strategies(result: StudyResult) -> Figure:
 
 def _table(result: StudyResult) -> Table:
     rows = []
-    for network, first in result.numbers[0]["networks"].items():
-        parameters = first["strategies"]["scratch"].get("parameters", 0)
+    for network in networks_of(result.numbers[0]):
+        parameters = result.numbers[0]["networks"][network]["strategies"]["scratch"].get("parameters", 0)
         ends = [after(one, network) for one in result.numbers]
         rows.append(
             Row(network, [
@@ -166,7 +171,7 @@ def _table(result: StudyResult) -> Table:
 
 def _seen(result: StudyResult) -> str:
     parts = []
-    for network, claim in zip(result.numbers[0]["networks"], result.claims, strict=False):
+    for network, claim in zip(networks_of(result.numbers[0]), result.claims, strict=False):
         before = percent_of([top1(one, network, "scratch") for one in result.numbers])
         ends = percent_of([after(one, network)[1] for one in result.numbers])
         parts.append(f"{network} went from {before} to {ends}, {claim.measured}, {claim_words(claim)}.")

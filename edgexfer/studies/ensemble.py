@@ -38,6 +38,7 @@ MEMBERS = 3
 PER_CLASS, MOST_HELD = 30, 1_000
 TEMPERATURE, ALPHA = 5.0, 0.9
 MEANS = ("arithmetic", "geometric")
+GROUPS = ("same structure", "different structures")
 
 
 def measure(lab: Lab) -> dict[str, Any]:
@@ -54,10 +55,13 @@ def measure(lab: Lab) -> dict[str, Any]:
             run = kept(lab.work / name, lambda out, n=network, s=seed: hard_run(_member(job, n, s), out))  # type: ignore[misc]
             members[name] = {**scores_of_run(run), "operations": run.scores["operations"]}
             progress.step(f"{name}: {run.scores['val_top1']:.1%}")
-        groups = {
-            "same structure": [f"{STUDENT}-{i}" for i in range(MEMBERS)],
-            "different structures": [f"{name}-0" for name in STRUCTURES],
-        }
+        groups = dict(
+            zip(
+                GROUPS,
+                ([f"{STUDENT}-{i}" for i in range(MEMBERS)], [f"{name}-0" for name in STRUCTURES]),
+                strict=True,
+            )
+        )
         ensembles = {}
         for number, (group, names) in enumerate(groups.items()):
             found = _voices(job, [lab.work / name for name in names])
@@ -107,7 +111,7 @@ def _alone(numbers: Numbers) -> float:
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     """An ensemble gains, difference gains more, the kind of mean hardly matters, a student keeps some of it."""
-    same, different = "same structure", "different structures"
+    same, different = GROUPS
     gain = "Test accuracy of the ensemble (geometric mean) less the mean of its members"
     apart = tuple(
         max(abs(one["ensembles"][g]["arithmetic"] - one["ensembles"][g]["geometric"]) for g in (same, different))
@@ -137,7 +141,8 @@ def _series(result: StudyResult) -> dict[str, tuple[list[float], int]]:
     """By name: test accuracy seed by seed, and the operations of one inference."""
     first = result.numbers[0]
     found: dict[str, tuple[list[float], int]] = {}
-    for group, ensemble in first["ensembles"].items():
+    for group in GROUPS:
+        ensemble = first["ensembles"][group]
         names = ensemble["members"]
         cost = ensemble["operations"] // len(names)
         found[f"{group}: one member, mean"] = ([mean_member(one, group) for one in result.numbers], cost)

@@ -54,7 +54,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     names = lab.splits.classes
     return {
         "known": names[known], "unknown": names[unknown], "pretrained_here": not lab.starts,
-        "train_images": len(target.train), "networks": networks,
+        "train_images": len(target.train), "first": next(iter(networks)), "networks": networks,
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def _two(lab: Lab, target: Splits, start: Start, side: int, out: Path) -> dict[s
 
 
 def _first(numbers: Numbers, key: str) -> float:
-    return float(next(iter(numbers["networks"].values()))[key])
+    return float(numbers["networks"][numbers["first"]][key])
 
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:

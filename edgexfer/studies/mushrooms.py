@@ -55,7 +55,8 @@ def measure(lab: Lab) -> dict[str, Any]:
             label = start.model.rpartition(":")[2]
             networks[label] = by_epoch(target, start, recipe, lab.work / f"network-{number}")
             progress.step(label)
-    return {"classes": len(target.classes), "train_images": len(target.train), "networks": networks}
+    facts = {"classes": len(target.classes), "train_images": len(target.train), "first": next(iter(networks))}
+    return {**facts, "networks": networks}
 
 
 def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[s
 
 def _first(numbers: Numbers) -> Mapping[str, Any]:
     """The first network's part: what the claims are made of."""
-    found: Mapping[str, Any] = next(iter(numbers["networks"].values()))
+    found: Mapping[str, Any] = numbers["networks"][numbers["first"]]
     return found
 
 
@@ -135,7 +136,7 @@ def tell(result: StudyResult) -> Telling:
             row[0] = _first(one)["fresh_head"] if row[0] is None else row[0]
     bands = [Band(name, range(EPOCHS + 1), rows, i, dotted=True) for i, (name, rows) in enumerate(lines.items())]
     title = "Validation accuracy after each epoch"
-    network = next(iter(result.numbers[0]["networks"]))
+    network = result.numbers[0]["first"]
     caption = (
         f"{network}, {result.numbers[0]['train_images']:,} training pictures of {result.numbers[0]['classes']} kinds."
         " Epoch 0 is a new output layer that learned nothing; for the whole network, one that was fitted on frozen"
@@ -151,7 +152,7 @@ def tell(result: StudyResult) -> Telling:
 def _table(result: StudyResult) -> Table:
     rows = []
     for network, first in result.numbers[0]["networks"].items():
-        for name in first["strategies"]:
+        for name in (name for name in STRATEGIES if name in first["strategies"]):
             found = [one["networks"][network]["strategies"][name] for one in result.numbers]
             scores = [one.get("test_top1") for one in found]
             told = percent_of([s for s in scores if s is not None]) if any(scores) else "no test split"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch
 
 from edgexfer.device import load
 from edgexfer.errors import RecipeError, WouldOverwriteError
-from edgexfer.files import FORMAT, read_json, remove, write_json
+from edgexfer.files import FORMAT, read_json, remove, to_json, write_json
 from edgexfer.runs import utc_now
 from edgexfer.studies.catalogue import Entry, studies
 from edgexfer.studies.page import write_page
@@ -74,12 +75,7 @@ def run_study(
         RecipeError: There are no seeds, or one twice, or networks were named that the study does not take.
         WouldOverwriteError: Something else lies in ``target.out``, and ``force`` is off.
     """
-    entry = studies()[name]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise RecipeError(f"seeds are {list(seeds)}; at least one is needed, and each once")
-    if starts and not entry.takes_networks:
-        takers = ", ".join(other for other in studies() if studies()[other].takes_networks)
-        raise RecipeError(f"{name} makes its own networks; --model and --weights are for {takers}")
+    entry = _entry(name, seeds, starts)
     study = entry.load()
     if target.force:
         for there in (SEEDS_FOLDER, WORK_FOLDER, STUDY_FILE, PAGE_FILE):
@@ -106,6 +102,17 @@ def run_study(
     write_json(target.out / STUDY_FILE, result.to_dict())
     write_page(result, study.tell(result), target.out / PAGE_FILE)
     return result
+
+
+def _entry(name: str, seeds: Sequence[int], starts: Sequence[Start]) -> Entry:
+    """The study of that name, once it is known that it can be run as asked."""
+    entry = studies()[name]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise RecipeError(f"seeds are {list(seeds)}; at least one is needed, and each once")
+    if starts and not entry.takes_networks:
+        takers = ", ".join(other for other in studies() if studies()[other].takes_networks)
+        raise RecipeError(f"{name} makes its own networks; --model and --weights are for {takers}")
+    return entry
 
 
 def machine_facts() -> dict[str, Any]:
@@ -139,7 +146,7 @@ def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured
     listener.say(f"seed {seed}: {entry.name} on {splits.source}; pictures: {told}")
     _claim_work(lab.work, identity)
     started = time.perf_counter()
-    numbers = study.measure(lab)
+    numbers = json.loads(to_json(study.measure(lab)))  # as it will be read again, in the order of its keys
     seconds = time.perf_counter() - started
     write_json(file, {"format": FORMAT, "identity": identity, "numbers": numbers, "seconds": seconds})
     remove(lab.work)

@@ -51,9 +51,14 @@ def _outputs(result: StudyResult) -> Table:
     rows = []
     for i, name in enumerate(picture["classes"]):
         hard = "1" if name == picture["label"] else "0"
-        rows.append(Row(name, [hard, *(_share(values[i]) for values in picture["outputs"].values())]))
-    heads = ("class", "hard label", *(f"T = {t}" for t in picture["outputs"]))
+        rows.append(Row(name, [hard, *(_share(values[i]) for values in _by_temperature(picture).values())]))
+    heads = ("class", "hard label", *(f"T = {t}" for t in _by_temperature(picture)))
     return Table("The one picture: hard label, and the teacher's outputs by temperature", heads, rows)
+
+
+def _by_temperature(picture: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The outputs, the lowest temperature first."""
+    return {t: picture["outputs"][t] for t in sorted(picture["outputs"], key=float)}
 
 
 def _share(value: float) -> str:
@@ -162,13 +167,16 @@ def _seen(result: StudyResult) -> str:
 _LITERATURE = (
     "Hinton, Vinyals and Dean (2015) illustrate soft labels with cow, dog, cat, car: hard 0, 1, 0, 0; the geometric"
     " ensemble's 1e-6, .9, .1, 1e-9; softened .05, .3, .2, .005. On MNIST their student made 74 test errors taught"
-    " softly and 146 on hard labels, where the teacher made 67. Without a single 3 in the transfer set it made 206"
-    " errors, 133 of them on the 1,010 threes; with that class's bias raised by 3.5 it made 109, 14 of them on threes,"
-    " so that 98.6% of the threes were known."
+    " softly and 146 on hard labels, where the teacher made 67. In speech, a student that saw 3% of the data had 44.5%"
+    " of frames right on hard labels and 57.0% on soft ones, all of the data gave 58.9%. Without a single 3 in the"
+    " transfer set the student of the digits made 206 errors, 133 of them on the 1,010 threes; with that class's bias"
+    " raised by 3.5 it made 109, 14 of them on threes, so that 98.6% of the threes were known. A student on hard labels"
+    " without threes, corrected alike, they do not report."
 )
 _DIFFERS = (
     "Teacher and student are six convolutions of different width, not dense networks of 1,200 and 800 units, and the"
-    " teacher is not an ensemble. All are trained by one learning rate, chosen beforehand and not tuned for any kind of"
-    " label. The bias is chosen on validation, not on the test pictures as in the paper, and which class is left out"
-    " goes with the seed."
+    " teacher is not an ensemble. Its students see a seventh of its pictures, so that hard labels leave something to"
+    " gain; all but those of one class, where a class is left out. All are trained by one learning rate, chosen"
+    " beforehand and not tuned for any kind of label. The bias is chosen on validation, not on the test pictures as in"
+    " the paper, and which class is left out goes with the seed."
 )

@@ -98,6 +98,11 @@ def _pretrained(lab: Lab, source: Splits, side: int, work: Path, done: Any) -> l
     return starts
 
 
+def by_size(backbones: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The backbones, the smallest first."""
+    return sorted(backbones, key=lambda name: (backbones[name].get("parameters", 0), name))
+
+
 def ratio(backbones: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, float]:
     """The most accurate backbone, the smallest one that is about as good, and how many times as large the first is."""
     fitting = {name: scores for name, scores in backbones.items() if "test_top1" in scores}
@@ -139,7 +144,7 @@ def _mean(result: StudyResult, name: str, backbone: str, key: str) -> float:
 
 def _bars(result: StudyResult) -> Figure:
     first = result.numbers[0]["sets"]
-    names = list(next(iter(first.values()))["backbones"])
+    names = by_size(next(iter(first.values()))["backbones"])
     rows = []
     for name in first:
         values = [100 * _mean(result, name, backbone, "test_top1") for backbone in names]
@@ -158,7 +163,7 @@ def _bars(result: StudyResult) -> Figure:
 def _table(result: StudyResult) -> Table:
     rows = []
     for name, one in result.numbers[0]["sets"].items():
-        for backbone in one["backbones"]:
+        for backbone in by_size(one["backbones"]):
             scores = [numbers["sets"][name]["backbones"][backbone].get("test_top1", 0.0) for numbers in result.numbers]
             count = one["backbones"][backbone].get("parameters", 0)
             rows.append(Row(f"{name}: {backbone}", [amount(count), percent_of(scores), ""]))

@@ -70,7 +70,7 @@ def strategies(full: list[float], scratch: list[float]) -> dict[str, Any]:
 
 def test_new_kinds_are_guessed_at_first_and_known_after_two_epochs() -> None:
     network = strategies([0.6, 0.7, 0.8, 0.9], [0.05, 0.2, 0.3, 0.9])
-    numbers = {"classes": 20, "train_images": 60, "networks": {"net": network}}
+    numbers = {"classes": 20, "train_images": 60, "first": "net", "networks": {"net": network}}
     result = result_of(mushrooms, "mushrooms", [numbers])
     assert [claim.mean for claim in result.claims] == pytest.approx([0.0, 0.8, 0.5], abs=1e-9)
     assert all(claim.verdict == "appeared" for claim in result.claims)

@@ -26,6 +26,8 @@ def test_a_softly_taught_student_is_less_wrong_and_knows_what_it_never_saw(tmp_p
     page = render(result, soft_labels.STUDY.tell(result))
     assert '<img class="one-picture" src="data:image/png;base64,' in page
     assert "Share of the absent class that is recognised" in page
+    heads = [page.index(f">T = {t}<") for t in ("1", "2", "5", "10")]
+    assert heads == sorted(heads)  # not in the order of the file's keys
 
 
 def test_the_best_bias_makes_most_answers_right() -> None:
