@@ -142,8 +142,10 @@ def tell(result: StudyResult) -> Telling:
         " Epoch 0 is a new output layer that learned nothing; for the whole network, one that was fitted on frozen"
         f" features first. {seeds_words(result)}"
     )
-    panels = [Panel("validation accuracy", bands, fraction=True)]
-    wide, narrow = (draw_panels(f"epochs-{w}", panels, x="epoch", wide=w, description=title) for w in (True, False))
+    panels, ticks = [Panel("validation accuracy", bands, fraction=True)], [(e, f"{e}") for e in range(EPOCHS + 1)]
+    wide, narrow = (
+        draw_panels(f"epochs-{w}", panels, x="epoch", wide=w, description=title, ticks=ticks) for w in (True, False)
+    )
     keys = [Key(name, i) for i, name in enumerate(lines)]
     figure = Figure(title, caption, wide, narrow, mean_table(title, "epoch", bands, fraction=True), keys)
     return Telling([figure], _seen(result), _LITERATURE, _DIFFERS, [_table(result)])

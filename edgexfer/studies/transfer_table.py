@@ -195,11 +195,13 @@ def _seen(result: StudyResult) -> str:
     for name in sets:
         best, small, value = ratio(sets[name]["backbones"])
         scores = sets[name]["backbones"]
-        parts.append(
-            f"On {name} (seed {result.measured[0].seed}) {best} was the most accurate"
-            f" ({percent(scores[best]['test_top1'])}) and {small} the smallest within a point of it"
-            f" ({percent(scores[small]['test_top1'])}), {value:.1f} times smaller."
-        )
+        smaller = "no smaller one came within a point of it"
+        if small != best:
+            smaller = (
+                f"{small}, {value:.1f} times smaller, came within a point of it ({percent(scores[small]['test_top1'])})"
+            )
+        told = percent(scores[best]["test_top1"])
+        parts.append(f"On {name} (seed {result.measured[0].seed}) {best} was the most accurate ({told}); {smaller}.")
     count = f"{len(sets)} data set{'' if len(sets) == 1 else 's'}"
     return f"{' '.join(parts)} Over {count} the geometric mean of the ratio was {claim.measured}, {claim_words(claim)}."
 

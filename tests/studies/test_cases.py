@@ -46,7 +46,7 @@ def test_the_ratio_is_of_the_smallest_backbone_that_is_about_as_good() -> None:
     result = result_of(transfer_table, "transfer-table", [numbers, numbers])
     page = render(result, transfer_table.tell(result))
     assert "<b>d</b>" not in page and "98.1, 4M (21x)" in page and "(4.7x)" in page
-    assert "large was the most accurate (95.0%) and middle the smallest within a point of it (94.2%), 5.0 times" in page
+    assert "large was the most accurate (95.0%); middle, 5.0 times smaller, came within a point of it (94.2%)" in page
 
 
 def test_sets_that_are_not_there_are_left_out(tmp_path: Path) -> None:
