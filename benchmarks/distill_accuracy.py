@@ -42,8 +42,6 @@ from edgexfer.workflows.train import Start, Target, finetune_data
 RESULT = Path(__file__).parent / "results" / "distill_accuracy.json"
 HELD_OUT_A_CLASS = 200
 PHOTO_SIZE, PHOTO_TEACHER_SIZE = 64, 128
-PHOTO_TIMES = 2
-"""Epochs on photographs beside those on CIFAR-10: there are fewer of them."""
 LABELLED_A_CLASS = 200
 RESAMPLES = 2_000
 WEIGHT_FILES = {
@@ -96,7 +94,7 @@ def run_arm(arm: Arm, seed: int, folders: tuple[Path, Path, Path], out: Path, op
     wishes: dict[str, Any] = {"lr": arm.lr, "seed": seed, "device": "cpu", "patience": 10_000, "mixup": arm.mixup}
     wishes |= {"image_size": PHOTO_SIZE if arm.photos else 32, "batch_size": 32 if arm.photos else 64}
     wishes["augment"] = arm.augment
-    epochs = options.epochs * arm.times * (PHOTO_TIMES if arm.photos else 1)
+    epochs = options.epochs
     if not arm.teachers:
         times = sum(1 for _ in rest.iterdir()) // (10 * LABELLED_A_CLASS) + 1 if arm.few else 1
         recipe = Recipe(epochs=epochs * times, label_smoothing=arm.smoothing, **wishes)

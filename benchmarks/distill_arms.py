@@ -23,7 +23,6 @@ class Arm:
         mixup: Share of the pictures that are mixed.
         augment: How pictures are varied; the default if ``None``.
         photos: Whether it learns the photographs.
-        times: How many times as many epochs as the others.
     """
 
     teachers: tuple[str, ...] = ()
@@ -34,7 +33,6 @@ class Arm:
     mixup: float | None = None
     augment: str | None = None
     photos: bool = False
-    times: int = 1
 
 
 PHOTO_TEACHER = "photo-teacher"

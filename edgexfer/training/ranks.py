@@ -13,6 +13,7 @@ import datetime
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -31,6 +32,8 @@ LONGEST_WAIT = datetime.timedelta(hours=3)
 """How long a process waits for another, which may be decoding all pictures meanwhile."""
 FEW_A_PROCESS = 16
 """Pictures of a step below which a process spends its time on other things."""
+AFTER_THE_WRITER_S = 1.0
+"""What stops all alike is said by the process that talks; the others wait so long for it."""
 _FAILURES = "edgexfer/failures"
 _LOST = (
     "another process of this training ended before its time. If it said why, that stands above; a process that was"
@@ -171,6 +174,8 @@ def joined() -> Iterator[Ranks]:
         current_ranks().wait()
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if not current_ranks().is_writer:
+            time.sleep(AFTER_THE_WRITER_S)
         if not _is_first_to_fail(store):
             sys.exit(1)
         raise _as_said(error, current_ranks()) from error
