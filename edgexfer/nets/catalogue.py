@@ -17,7 +17,7 @@ from edgexfer.nets.cifar_resnet_x4 import CifarResNetX4
 from edgexfer.nets.cifar_wrn import CifarWideResNet
 from edgexfer.nets.mlperf_resnet8 import MlperfResNet8
 from edgexfer.nets.mobilenet_v1 import WIDTHS, MobileNetV1
-from edgexfer.nets.network import Network, check_classes, count_parameters, reset_head, seeded
+from edgexfer.nets.network import NORMALISING, Network, check_classes, count_parameters, reset_head, seeded
 from edgexfer.nets.table import STATISTICS, TABLE, Facts, facts
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.nets.weights import load_with_its_classes
@@ -243,6 +243,18 @@ def about_parameters(name: str) -> int:
         NetworkError: The user's own network cannot be built.
     """
     return count_parameters(create(name, 2)) if _is_own(name) else _registered(name).parameters
+
+
+def is_normalised(name: str) -> bool:
+    """Whether anything normalises between a network's layers; without, it bears small learning rates only.
+
+    Raises:
+        UnknownNameError: No network goes by that name.
+        NetworkError: The user's own network cannot be built.
+    """
+    if _is_own(name):
+        return any(isinstance(module, NORMALISING) for module in create(name, 2).modules())
+    return _registered(name).normalised
 
 
 def source_sha256(name: str) -> str | None:

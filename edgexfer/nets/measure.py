@@ -15,7 +15,7 @@ from torch import nn
 
 from edgexfer.nets.catalogue import OWN, build, names
 from edgexfer.nets.counting import count_operations, shapes_only, without_memory
-from edgexfer.nets.network import count_parameters
+from edgexfer.nets.network import NORMALISING, count_parameters
 from edgexfer.nets.table import Facts, facts
 from edgexfer.torchvision_import import import_torchvision
 
@@ -40,6 +40,7 @@ def measure(name: str) -> Facts:
         interpolation=known.interpolation,
         statistics=known.statistics,
         file=known.file,
+        normalised=any(isinstance(module, NORMALISING) for module in net.modules()),
     )
 
 
@@ -89,7 +90,7 @@ def row(name: str, known: Facts) -> str:
     rest = [
         f'{field}="{value}"' if isinstance(value, str) else f"{field}={value}"
         for field, value in asdict(known).items()
-        if value != getattr(default, field) and field in ("multiple", "square", "statistics")
+        if value != getattr(default, field) and field in ("multiple", "square", "statistics", "normalised")
     ]
     texts = [f'"{known.file}"'] if known.file else []
     if known.interpolation != default.interpolation:

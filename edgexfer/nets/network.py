@@ -17,6 +17,9 @@ from torch import nn
 
 from edgexfer.errors import NetworkError
 
+NORMALISING = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+"""Layers that keep what is between a network's others in range, whatever the learning rate does."""
+
 
 class Network(nn.Module):
     """A classifier in two parts.

@@ -36,6 +36,7 @@ class Facts:
         multiple: A side has to be a multiple of this many pixels.
         square: Whether pictures have to be square.
         statistics: Key of ``STATISTICS``.
+        normalised: Whether anything (BatchNorm, LayerNorm, GroupNorm) normalises between its layers.
     """
 
     parameters: int
@@ -48,6 +49,7 @@ class Facts:
     multiple: int = 1
     square: bool = False
     statistics: str = "imagenet"
+    normalised: bool = True
 
     @classmethod
     def unbounded(cls) -> Facts:
@@ -96,7 +98,7 @@ TABLE: dict[str, Facts] = {
     "cifar-wrn-28-10": Facts(37_113_784, 10_487_924_736, 32, 32, 1, statistics="cifar100"),
     "cifar-mobilenet-v2-0.5": Facts(1_965_736, 15_351_296, 32, 32, 1, statistics="cifar100"),
     "mlperf-resnet8": Facts(142_536, 25_129_984, 32, 32, 4, multiple=4, statistics="bytes"),
-    "alexnet": Facts(61_100_840, 1_428_376_960, 224, 256, 63, "alexnet-owt-7be5be79.pth"),
+    "alexnet": Facts(61_100_840, 1_428_376_960, 224, 256, 63, "alexnet-owt-7be5be79.pth", normalised=False),
     "convnext_base": Facts(88_591_464, 30_709_458_944, 224, 232, 32, "convnext_base-6075fbad.pth"),
     "convnext_large": Facts(197_767_336, 68_722_867_200, 224, 232, 32, "convnext_large-ea097f82.pth"),
     "convnext_small": Facts(50_223_688, 17_367_424_512, 224, 230, 32, "convnext_small-0c510722.pth"),
@@ -169,21 +171,21 @@ TABLE: dict[str, Facts] = {
     "shufflenet_v2_x1_0": Facts(2_278_604, 289_815_984, 224, 256, 1, "shufflenetv2_x1-5666bf0f80.pth"),
     "shufflenet_v2_x1_5": Facts(3_503_624, 591_518_784, 224, 232, 1, "shufflenetv2_x1_5-3c479a10.pth"),
     "shufflenet_v2_x2_0": Facts(7_393_996, 1_166_506_928, 224, 232, 1, "shufflenetv2_x2_0-8be3c8ee.pth"),
-    "squeezenet1_0": Facts(1_248_424, 1_465_817_152, 224, 256, 21, "squeezenet1_0-b66bff10.pth"),
-    "squeezenet1_1": Facts(1_235_496, 526_271_872, 224, 256, 17, "squeezenet1_1-b8a52dc0.pth"),
+    "squeezenet1_0": Facts(1_248_424, 1_465_817_152, 224, 256, 21, "squeezenet1_0-b66bff10.pth", normalised=False),
+    "squeezenet1_1": Facts(1_235_496, 526_271_872, 224, 256, 17, "squeezenet1_1-b8a52dc0.pth", normalised=False),
     "swin_b": Facts(87_768_224, 30_861_893_632, 224, 238, 4, "swin_b-68c6b09e.pth", "bicubic"),
     "swin_s": Facts(49_606_258, 17_481_750_528, 224, 246, 4, "swin_s-5e29d889.pth", "bicubic"),
     "swin_t": Facts(28_288_354, 8_981_133_312, 224, 232, 4, "swin_t-704ceda3.pth", "bicubic"),
     "swin_v2_b": Facts(87_930_848, 40_650_268_672, 256, 272, 4, "swin_v2_b-781e5279.pth", "bicubic"),
     "swin_v2_s": Facts(49_737_442, 23_091_714_048, 256, 260, 4, "swin_v2_s-637d8ceb.pth", "bicubic"),
     "swin_v2_t": Facts(28_351_570, 11_879_380_992, 256, 260, 4, "swin_v2_t-b137f0e2.pth", "bicubic"),
-    "vgg11": Facts(132_863_336, 15_218_180_096, 224, 256, 32, "vgg11-8a719046.pth"),
+    "vgg11": Facts(132_863_336, 15_218_180_096, 224, 256, 32, "vgg11-8a719046.pth", normalised=False),
     "vgg11_bn": Facts(132_868_840, 15_218_180_096, 224, 256, 32, "vgg11_bn-6002323d.pth"),
-    "vgg13": Facts(133_047_848, 22_616_932_352, 224, 256, 32, "vgg13-19584684.pth"),
+    "vgg13": Facts(133_047_848, 22_616_932_352, 224, 256, 32, "vgg13-19584684.pth", normalised=False),
     "vgg13_bn": Facts(133_053_736, 22_616_932_352, 224, 256, 32, "vgg13_bn-abd245e5.pth"),
-    "vgg16": Facts(138_357_544, 30_940_528_640, 224, 256, 32, "vgg16-397923af.pth"),
+    "vgg16": Facts(138_357_544, 30_940_528_640, 224, 256, 32, "vgg16-397923af.pth", normalised=False),
     "vgg16_bn": Facts(138_365_992, 30_940_528_640, 224, 256, 32, "vgg16_bn-6c64b313.pth"),
-    "vgg19": Facts(143_667_240, 39_264_124_928, 224, 256, 32, "vgg19-dcbb9e9d.pth"),
+    "vgg19": Facts(143_667_240, 39_264_124_928, 224, 256, 32, "vgg19-dcbb9e9d.pth", normalised=False),
     "vgg19_bn": Facts(143_678_248, 39_264_124_928, 224, 256, 32, "vgg19_bn-c79401a0.pth"),
     "vit_b_16": Facts(86_567_656, 35_127_656_448, 224, 256, 16, "vit_b_16-c867db91.pth", multiple=16, square=True),
     "vit_b_32": Facts(88_224_232, 8_818_372_608, 224, 256, 32, "vit_b_32-d86f8d99.pth", multiple=32, square=True),

@@ -149,7 +149,8 @@ def prepare(
         weights != "none",
         has_soft_labels,
         nets.about_parameters(model),
-        ranks.count,
+        normalised=nets.is_normalised(model),
+        processes=ranks.count,
     )
     settings, reasons = settle(recipe, facts)
     if recipe.image_size is None:

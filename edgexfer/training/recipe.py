@@ -143,6 +143,7 @@ class Facts:
         pretrained: Whether the network starts from trained weights.
         has_soft_labels: Whether a teacher teaches (its soft labels smooth enough by themselves).
         parameters: Of the network, about.
+        normalised: Whether anything (BatchNorm and its like) normalises between the network's layers.
         processes: How many train it together.
     """
 
@@ -152,6 +153,7 @@ class Facts:
     pretrained: bool
     has_soft_labels: bool = False
     parameters: int = USUAL_PARAMETERS
+    normalised: bool = True
     processes: int = 1
 
 
@@ -219,9 +221,12 @@ def _learning_rate(optimizer: str, batch_size: int, facts: Facts) -> float:
 
     Random weights take twice the rate from soft labels, whose gradients are less noisy than those of hard ones.
     Trained weights of a compact network bear more than those of a large one: the rate goes with the inverse root of
-    the parameters, from that of a ResNet-50 up to ten times as much.
+    the parameters, from that of a ResNet-50 up to ten times as much. Not where nothing normalises between its layers
+    (SqueezeNet): there such rates destroy what was learned.
     """
-    if facts.pretrained:
+    if facts.pretrained and not facts.normalised:
+        times = 1.0
+    elif facts.pretrained:
         compact = math.sqrt(USUAL_PARAMETERS / max(1, facts.parameters))
         times = min(MOST_COMPACT_RATE, max(1.0, compact))
     else:
@@ -243,6 +248,8 @@ def _warmup(epochs: int, batch_size: int, facts: Facts) -> tuple[int, str]:
 
 
 def _rate_words(facts: Facts) -> str:
+    if facts.pretrained and not facts.normalised:
+        return ", trained weights, nothing normalises between the layers"
     if facts.pretrained:
         return f", trained weights, {facts.parameters / 1e6:.2g} million parameters"
     return ", soft labels" if facts.has_soft_labels else ""

@@ -137,3 +137,14 @@ def test_nearest_sizes_of_maxvit():
 def test_the_nearest_size_is_one_that_the_network_takes(name, asked, given):
     assert nets.nearest_input_size(name, asked) == given
     nets.check_input_size(name, (given, given))
+
+
+def test_what_normalises_between_its_layers(tmp_path):
+    assert nets.is_normalised("resnet18") and nets.is_normalised("vit_b_16") and nets.is_normalised("vgg11_bn")
+    assert not nets.is_normalised("squeezenet1_1") and not nets.is_normalised("vgg11")
+    file = tmp_path / "net.py"
+    text = "from torch import nn\ndef build(k): return nn.Sequential(nn.Conv2d(3, 4, 3){}, nn.AdaptiveAvgPool2d(1), "
+    text += "nn.Flatten(), nn.Linear(4, k))"
+    for norm, expected in (("", False), (", nn.GroupNorm(2, 4)", True)):
+        file.write_text(text.format(norm))
+        assert nets.is_normalised(f"{file}:build") is expected

@@ -51,3 +51,12 @@ def test_trained_weights_of_a_compact_network_bear_a_higher_rate_and_no_early_st
     assert middle.lr == pytest.approx(6e-4)
     assert usual.patience == usual.epochs
     assert settle(Recipe(), facts(1_000))[0].patience == 30
+
+
+def test_without_normalising_layers_the_rate_stays_that_of_a_large_network() -> None:
+    bare = replace(facts(1_000, pretrained=True), parameters=250_000, normalised=False)
+    settings, reasons = settle(Recipe(batch_size=64), bare)
+    assert settings.lr == pytest.approx(3e-4)
+    assert any("nothing normalises between the layers" in reason for reason in reasons)
+    random = replace(facts(1_000, pretrained=False), normalised=False)
+    assert settle(Recipe(batch_size=64), random)[0].lr == pytest.approx(2e-3)
