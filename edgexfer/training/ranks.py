@@ -174,7 +174,7 @@ def joined() -> Iterator[Ranks]:
         current_ranks().wait()
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if not current_ranks().is_writer:
+        if not current_ranks().is_writer and not _is_of_the_connection(error):
             time.sleep(AFTER_THE_WRITER_S)
         if not _is_first_to_fail(store):
             sys.exit(1)
@@ -226,13 +226,15 @@ def _is_first_to_fail(store: Store) -> bool:
 
 def _as_said(error: Exception, ranks: Ranks) -> Exception:
     """The error as the person reads it: which process it came from, where that is not the one that talks."""
-    if isinstance(error, RuntimeError) and _is_of_the_connection(error):
+    if _is_of_the_connection(error):
         return TrainingError(_LOST)
     if isinstance(error, EdgexferError) and not ranks.is_writer:
         return type(error)(f"process {ranks.rank} of {ranks.count}: {error}")
     return error
 
 
-def _is_of_the_connection(error: RuntimeError) -> bool:
+def _is_of_the_connection(error: Exception) -> bool:
+    if not isinstance(error, RuntimeError):
+        return False
     signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
-    return isinstance(error, distributed.DistError) or any(sign in str(error) for sign in signs)
+    return isinstance(error, getattr(distributed, "DistError", ())) or any(sign in str(error) for sign in signs)
