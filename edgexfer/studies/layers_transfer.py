@@ -116,7 +116,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     healed = tuple(top1(one, "fine-tuned", last) - top1(one, "frozen", last) for one in numbers)
     gain = tuple(top1(one, "fine-tuned", last) - top1(one, "fine-tuned", 0) for one in numbers)
     cost = tuple(top1(one, "frozen", 0) - top1(one, "frozen", first) for one in numbers)
-    early = f"first {first} layer{'' if first == 1 else 's'}"
+    early = "first layer" if first == 1 else f"first {first} layers"
     whole = f"Test accuracy with all {last} layers copied"
     return [
         Claim("Frozen early layers serve other classes better than all frozen layers do.",
@@ -164,7 +164,7 @@ def _seen(result: StudyResult) -> str:
         return percent_of([top1(one, kind, depth) for one in result.numbers])
 
     return (
-        f"From scratch the network was right for {share('frozen', 0)} of the test pictures. With the first {first} of"
+        f"From scratch the network was right for {share('frozen', 0)} of the test pictures. With {first} of"
         f" {last} layers copied from other classes and frozen it had {share('frozen', first)}, {claim_words(cost)},"
         f" with all of them {share('frozen', last)}, {claim_words(drop)}. Copied and fine-tuned, all layers gave"
         f" {share('fine-tuned', last)}: {healed.measured} against frozen ones, {claim_words(healed)}, and"
@@ -175,8 +175,7 @@ def _seen(result: StudyResult) -> str:
 _LITERATURE = (
     "Yosinski et al. (2014) split ImageNet's classes in two halves: copied and frozen, the first two of eight layers"
     " cost nothing, the middle ones lose by broken co-adaptation and the last by being specific to the old classes;"
-    " copied and fine-tuned, every depth does better than random weights, by 1.6 points on average with five layers or"
-    " more."
+    " copied and fine-tuned, every depth does better than random weights, by 1.6 points on average over the depths."
 )
 _DIFFERS = (
     "Here the network has six convolutions, the halves are those of a small data set, drawn by the seed, and the target"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from edgexfer.report import svg
 from edgexfer.report.tables import Figure, Key, Row, Table
-from edgexfer.report.values import percent
+from edgexfer.report.values import percent, points
 from edgexfer.studies.values import Numbers, StudyResult, Telling
 from edgexfer.studies.words import claim_words, listed, percent_of
 from edgexfer.transfer import STRATEGIES
@@ -32,6 +32,12 @@ def accuracies(numbers: Numbers, corner: str) -> dict[str, float]:
     """Test accuracy by strategy; a strategy that did not fit the network counts as 0."""
     found = numbers["corners"][corner]["strategies"]
     return {name: float(found[name].get("test_top1", 0.0)) for name in STRATEGIES}
+
+
+def gain(numbers: Numbers, corner: str) -> float:
+    """What the best transfer gains over random weights."""
+    scores = accuracies(numbers, corner)
+    return max(value for name, value in scores.items() if name != "scratch") - scores["scratch"]
 
 
 def lost_by_advice(numbers: Numbers) -> float:
@@ -140,9 +146,11 @@ def _seen(result: StudyResult) -> str:
             f" where the lecture's {LECTURE[corner]} had {percent(scores[LECTURE[corner]])}, {claim_words(claim)}."
         )
     most, lost = result.claims[len(CORNERS) :]
+    gains = {corner: [gain(one, corner) for one in result.numbers] for corner in CORNERS}
+    many, few = (points(statistics.fmean(gains[corner])) for corner in ("many, alike", "few, alike"))
     return (
-        f"{' '.join(parts)} What transfer gained over random weights was {most.measured} more with many alike pictures"
-        f" than with few, {claim_words(most)}. Following the advice cost {lost.measured} of accuracy against the best"
+        f"{' '.join(parts)} Over random weights the best transfer gained {many} points with many alike pictures and"
+        f" {few} with few, {claim_words(most)}. Following the advice cost {lost.measured} of accuracy against the best"
         f" strategy of each corner, {claim_words(lost)}."
     )
 

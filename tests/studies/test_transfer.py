@@ -94,6 +94,7 @@ def test_the_square_says_where_the_lecture_was_right_and_what_advice_cost() -> N
     assert by_corner["many, alike"].verdict == "appeared"
     assert by_corner["many, unlike"].verdict == "the opposite appeared"
     assert result.claims[-1].values == pytest.approx((0.05, 0.055), abs=1e-9)
+    assert result.claims[-2].values == pytest.approx((0.0, 0.0), abs=1e-9)  # it gains as much with few
     page = render(result, transfer_square.tell(result))
     assert "With few alike pictures, full came out best on average (71.0%)" in page
     assert "<i>other</i>" not in page
