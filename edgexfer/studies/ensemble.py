@@ -190,7 +190,7 @@ def kept_share(numbers: Sequence[Mapping[str, Any]]) -> float | None:
 def _seen(result: StudyResult) -> str:
     same, different, apart, student = result.claims
     share = kept_share(result.numbers)
-    shared = "" if share is None else f", {share:.0%} of what the ensemble gained"
+    shared = "" if share is None or share <= 0 else f", {share:.0%} of what the ensemble gained"
     return (
         f"A member of one structure was right for {percent_of([_alone(one) for one in result.numbers])} of the test"
         f" pictures on average, the {MEMBERS} together gained {same.amount}, {claim_words(same)}, at {MEMBERS} times"
