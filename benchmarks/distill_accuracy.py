@@ -9,8 +9,8 @@ CIFAR10 is a folder ``train/ val/ test/`` of class folders; WEIGHTS holds the pu
 held out of ``train/`` and join the test; the published teachers have seen those (as they have all training pictures),
 so that both parts are reported. Every arm has as many steps. Each epoch is chosen on validation, the test is looked at
 once. PHOTOS is a folder of photographs, likewise laid out; its teacher is SqueezeNet, transferred to it from
-``squeezenet1_0_deepcompressed_torchvision.pth`` by the strategy that is advised, once for all seeds. The result is
-written after each run; what it holds already is not run again.
+``squeezenet1_0_deepcompressed_torchvision.pth`` with a head of its own, once for all seeds. The result is written after
+each run; what it holds already is not run again.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def teacher(name: str, data: DataChoice, options: argparse.Namespace) -> Start:
     out = options.work / "runs" / PHOTO_TEACHER
     start = Start("squeezenet1_0", str(options.weights / "squeezenet1_0_deepcompressed_torchvision.pth"))
     recipe = Recipe(image_size=PHOTO_TEACHER_SIZE, device="cpu")
-    finetune_data(data, start, recipe, Target(out, resume=True), Silent(), Strategy("auto"))
+    finetune_data(data, start, recipe, Target(out, resume=True), Silent(), Strategy("head"))
     return Start(str(out))
 
 
