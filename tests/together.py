@@ -1,4 +1,7 @@
-"""Runs a piece of work in several forked processes that join as those of torchrun do."""
+"""Runs a piece of work in several forked processes that join as those of torchrun do.
+
+The store through which they find one another lives in the parent, as torchrun's does: it outlives each of them.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore
 
 from edgexfer.training.ranks import Ranks, joined
 
@@ -24,9 +27,8 @@ class Together:
 
     def __init__(self, count: int, work: Callable[[Ranks], Any]) -> None:
         self._folder = Path(tempfile.mkdtemp())
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        self._store = TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
+        port = self._store.port
         context = multiprocessing.get_context("fork")
         self._children = [
             context.Process(target=self._begin, args=(rank, count, port, work), daemon=True) for rank in range(count)
@@ -38,6 +40,7 @@ class Together:
         torch.set_num_threads(1)
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {**{name: str(value) for name, value in names.items()}, "MASTER_ADDR": "127.0.0.1"}
+        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
         try:
             with joined() as ranks:
                 result = work(ranks)
