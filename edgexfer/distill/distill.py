@@ -19,7 +19,7 @@ from edgexfer.distill.objective import Settled
 from edgexfer.distill.outputs import Outputs, open_outputs
 from edgexfer.distill.rounded import Rounded
 from edgexfer.distill.teacher import Teachers
-from edgexfer.runs import RESUME_FOLDER, Run
+from edgexfer.runs import METRICS_FILE, RESUME_FOLDER, Run, read_lines
 from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
 from edgexfer.training.job import choose_compute, split_views
 from edgexfer.training.learner import Batch
@@ -123,7 +123,6 @@ def distill(
         member.network.to(job.device)
     live = distill_step(Outputs(teachers), objective, regressors, job.ranks)
     student = rounded_student(job) if rounds else job.new_student()
-    first = job.predictions(student, "val").top1 if rounds else None
     batches = job.train_batches()
     compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
     for member in teachers.members:
@@ -135,6 +134,7 @@ def distill(
     ]
     chosen = {**objective.to_dict(), **teachers.to_dict()}
     identity = {**chosen, "teachers": [member.sha256 for member in teachers.members]}
+    identity |= {"rounds": True} if rounds else {}
     return train(
         job,
         distill_step(outputs, objective, regressors, job.ranks),
@@ -145,7 +145,7 @@ def distill(
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
         student=student,
         extras=Extras(companion=regressors, compute=compute, identity=identity, count_start=rounds),
-        finish=(lambda net: _unrounded(job, net, first)) if rounds else None,
+        finish=(lambda net: _unrounded(job, net, out)) if rounds else None,
     )
 
 
@@ -162,14 +162,15 @@ def rounded_student(job: Job) -> Rounded:
     return student
 
 
-def _unrounded(job: Job, student: nets.Normalized, before: float | None) -> dict[str, Any]:
-    """Switches the rounding off for good; gives the scores that the student has with it, and had ``before``."""
+def _unrounded(job: Job, student: nets.Normalized, out: Path) -> dict[str, Any]:
+    """Switches the rounding off for good; gives the scores that the student has with it, and had in epoch 0."""
     if not isinstance(student, Rounded):
         raise TypeError(f"expected a Rounded student, found {type(student).__name__}")
     found = {name: job.predictions(student, name).top1 for name in split_views(job.splits) if name != "train"}
     student.rounds = False
     scores = {f"{name}_top1": found.get(name) for name in ("val", "test")}
-    return {"quantization_aware": {**scores, "val_top1_before": before}}
+    before = read_lines(out / METRICS_FILE)[0]
+    return {"quantization_aware": {**scores, "val_top1_before": before["val_top1"]}}
 
 
 def before_training(job: Job) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from edgexfer import nets
 from edgexfer.errors import FoldError, TrainingError
-from edgexfer.fold import algebra, modules
+from edgexfer.fold import FoldPlan, algebra, modules
 from edgexfer.fold.exported import operator_name
 from edgexfer.fold.folding import plan_and_graphs
 from edgexfer.preprocessing import Preprocessing
@@ -208,7 +208,7 @@ class _Rounding(_Following):
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -WEIGHT_STEPS, WEIGHT_STEPS)
 
 
-def _followed(net: nets.Network, example: Tensor) -> tuple[Any, dict[str, fx.Graph]]:
+def _followed(net: nets.Network, example: Tensor) -> tuple[FoldPlan, dict[str, fx.Graph]]:
     try:
         return plan_and_graphs(net, example)
     except FoldError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from edgexfer import nets
 from edgexfer.data import Splits, View, build_store, eval_pixels
 from edgexfer.errors import ExportError
-from edgexfer.export.exporter import ExportRequest, Pictures, export_network
+from edgexfer.export.exporter import PARITY_IMAGES, ExportRequest, Pictures, export_network
 from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
 from edgexfer.preprocessing import Preprocessing
@@ -21,7 +21,7 @@ from edgexfer.training import Listener
 from edgexfer.workflows.data import held_out, load_remembered, spread_sample, take
 
 WITNESSES = 512
-"""Held-out pictures that an artifact's answers are compared on, at most."""
+"""Held-out pictures that int8 is compared with float32 on, at most."""
 TUNING = 256
 """Labelled pictures that int8 is chosen on, at most."""
 
@@ -121,7 +121,7 @@ def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:
     What int8 is chosen on is never what its figures are reported on: validation pictures where there is a test split,
     else training pictures.
     """
-    view = spread_sample(held_out(splits), WITNESSES)
+    view = spread_sample(held_out(splits), WITNESSES if choice.int8 else PARITY_IMAGES)
     order = np.array([run.classes.index(name) for name in splits.classes])
     images = next(in_batches(view, run.preprocessing, len(view)))
     if not choice.int8 or choice.plan is not None:

@@ -197,6 +197,8 @@ def test_a_trained_student_goes_on_learning_with_the_rounding_of_int8(
         return result.student, heard.lines
 
     run, heard = teach(tmp_path / "rounded")
+    first = read_lines(tmp_path / "rounded" / "metrics.jsonl")[0]
+    assert run.scores["quantization_aware"]["val_top1_before"] == first["val_top1"]
     scores = run.scores["quantization_aware"]
     assert (
         set(scores) == {"val_top1", "val_top1_before", "test_top1"} and scores["val_top1"] >= scores["val_top1_before"]
@@ -207,6 +209,39 @@ def test_a_trained_student_goes_on_learning_with_the_rounding_of_int8(
     plain = nets.create(small_net, 3, weights=tmp_path / "rounded", input_size=(32, 32)).eval()
     assert plain(torch.zeros(1, 3, 32, 32)).shape == (1, 3), "an ordinary run: nothing of the rounding is in it"
     assert teach(tmp_path / "fast", lr=0.01)[0].recipe["settings"]["lr"] == 0.01
+
+
+def test_learning_with_rounding_is_resumed_to_the_same_weights_and_only_as_such(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("edgexfer.training.fit"), "CHECKPOINT_SECONDS", 0.0)
+
+    def teach(out: Path, listener: Silent, *, rounds: bool = True, resume: bool = False) -> None:
+        distill_data(
+            DataChoice(str(colours)),
+            [Start(small_net, str(teacher))],
+            [Start(str(teacher))],
+            Recipe(epochs=4, batch_size=8, image_size=32, lr=1e-3, precision="float32"),
+            Target(out, resume=resume),
+            listener,
+            Teaching(Objective("kd"), quantization_aware=rounds),
+        )
+
+    class Stop(Silent):
+        def epoch(self, metrics: dict[str, object]) -> None:
+            if metrics["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    teach(tmp_path / "whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        teach(tmp_path / "cut", Stop())
+    with pytest.raises(TrainingError, match="rounds was True, now None"):
+        teach(tmp_path / "cut", Silent(), rounds=False, resume=True)
+    teach(tmp_path / "cut", Silent(), resume=True)
+    whole, cut = (read_run(tmp_path / name) for name in ("whole", "cut"))
+    assert cut.scores["quantization_aware"] == whole.scores["quantization_aware"]
+    weights = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]
 
 
 def test_what_does_not_go_with_rounding_is_named_together(
