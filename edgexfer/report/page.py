@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import resources
-from typing import Any
-
-from markupsafe import Markup
-
 from edgexfer.report import summary
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.mistakes import answers_of
@@ -18,6 +12,7 @@ from edgexfer.report.provenance import commands, origins
 from edgexfer.report.records import Found
 from edgexfer.report.search import searches
 from edgexfer.report.speed import machines
+from edgexfer.report.template import filled, ours
 from edgexfer.report.training import learning_curves
 from edgexfer.report.transfer import transfer_square
 from edgexfer.runs import utc_now
@@ -27,45 +22,23 @@ from edgexfer.version import __version__
 def page(found: Found, lineage: Lineage, naming: Naming, title: str | None, reader: PictureReader) -> str:
     """One self-contained page of everything that was found."""
     about = summary.subject(found, lineage)
-    return render(
-        {
-            "title": title or summary.headline(about),
-            "sentences": summary.sentences(about, found, lineage),
-            "tiles": summary.tiles(about),
-            "students": len(lineage.families),
-            "models": models_table(found, lineage, naming) if found.runs else None,
-            "machines": machines(lineage, naming),
-            "square": transfer_square(found.runs, naming),
-            "curves": learning_curves(found.runs, naming),
-            "answers": answers_of(found.runs, naming, reader),
-            "proofs": proofs(found, lineage, naming),
-            "searches": searches(found),
-            "commands": commands(found),
-            "origins": origins(found, naming),
-            "notes": found.notes,
-        }
-    )
-
-
-def render(content: Mapping[str, Any]) -> str:
-    """The page; everything that is not markup of ours is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_resource),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        **content,
-        style=Markup(_resource("page.css")),  # ours, not the user's
-        script=Markup(_resource("page.js")),
+    return filled(
+        "report/page.html",
+        title=title or summary.headline(about),
+        sentences=summary.sentences(about, found, lineage),
+        tiles=summary.tiles(about),
+        students=len(lineage.families),
+        models=models_table(found, lineage, naming) if found.runs else None,
+        machines=machines(lineage, naming),
+        square=transfer_square(found.runs, naming),
+        curves=learning_curves(found.runs, naming),
+        answers=answers_of(found.runs, naming, reader),
+        proofs=proofs(found, lineage, naming),
+        searches=searches(found),
+        commands=commands(found),
+        origins=origins(found, naming),
+        notes=found.notes,
+        script=ours("report/page.js"),
         created=utc_now(),
         version=__version__,
     )
-
-
-def _resource(name: str) -> str:
-    return resources.files("edgexfer.report").joinpath(name).read_text(encoding="utf-8")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from importlib import resources
 from pathlib import Path
 
-from markupsafe import Markup
-
 from edgexfer.files import write_text
+from edgexfer.report.template import filled
 from edgexfer.report.values import duration
 from edgexfer.studies.values import APPEARED, REVERSED, StudyResult, Telling
 
@@ -22,16 +20,8 @@ def write_page(result: StudyResult, telling: Telling, out: Path) -> None:
 
 def render(result: StudyResult, telling: Telling) -> str:
     """The page; everything that is not markup of ours is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: _resource("edgexfer.studies", name)),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return filled(
+        "studies/page.html",
         result=result,
         telling=telling,
         verdict=verdict(result),
@@ -39,7 +29,6 @@ def render(result: StudyResult, telling: Telling) -> str:
         pictures=pictures(result),
         command=shlex.join(result.command) if result.command else "",
         took=duration(result.seconds),
-        style=Markup(_resource("edgexfer.report", "page.css")),  # ours, not the user's
     )
 
 
@@ -67,7 +56,3 @@ def verdict(result: StudyResult) -> str:
     if total == 1:
         text += "appeared" if found else "did not appear"
     return text + (f", {turned} turned out the opposite." if turned else ".")
-
-
-def _resource(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
