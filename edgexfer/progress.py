@@ -70,13 +70,18 @@ class Progress:
             return False
         if self.host != socket.gethostname():
             return (time.time() if now is None else now) - self.updated < SILENCE_S
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return self.born is None or self.born == born(self.pid)
+        return is_there(self.pid) and (self.born is None or self.born == born(self.pid))
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process of that number runs on this machine, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def born(pid: int) -> int | None:
@@ -86,6 +91,13 @@ def born(pid: int) -> int | None:
         return int(text.rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def people_time(seconds: float) -> str:
+    """Seconds as a person says them: ``45 s``, ``3 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def progress_file(run: Path) -> Path:

@@ -18,6 +18,7 @@ from edgexfer.cli.common import common_options, emit
 from edgexfer.cli.curve import curve
 from edgexfer.cli.talk import Talk
 from edgexfer.errors import TrainingError
+from edgexfer.progress import Progress, people_time
 
 if TYPE_CHECKING:
     from edgexfer.workflows.watch import Seen
@@ -46,51 +47,34 @@ def command(run: Path, interval: float, as_json: bool) -> None:
 
 
 def _follow(run: Path, interval: float, talk: Talk) -> Seen:
-    """Shows what is seen until there is nothing more to come."""
+    """Shows what is seen, drawn over and over on a terminal and told line by line in a pipe; returns the last."""
+    if talk.console.is_terminal:
+        with Live(console=talk.console, auto_refresh=False) as live:
+            for seen in _looks(run, interval):
+                live.update(drawn(seen, talk.console), refresh=True)
+        return seen
+    state, epochs_done = None, -1
+    for seen in _looks(run, interval):
+        is_fresh = (seen.state, seen.run) != state
+        if is_fresh or seen.epochs_done != epochs_done:
+            for line in lines(seen, heading=is_fresh):
+                talk.say(line)
+        state, epochs_done = (seen.state, seen.run), seen.epochs_done
+    return seen
+
+
+def _looks(run: Path, interval: float) -> Iterator[Seen]:
+    """What is seen, until there is nothing more to come."""
     from edgexfer.workflows.watch import FINISHED, INTERRUPTED, look
 
     pid = None
-    shown = Screen(talk)
-    with shown:
-        while True:
-            seen = look(run, pid)
-            shown(seen)
-            if seen.state in (FINISHED, INTERRUPTED):
-                return seen
-            pid = seen.progress.pid if seen.progress is not None else pid
-            time.sleep(interval)
-
-
-class Screen:
-    """What is seen: drawn over and over on a terminal, told line by line in a pipe."""
-
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
-        self._live: Live | None = None
-        self._told: tuple[str, str, int] = ("", "", -1)
-        if talk.console.is_terminal:
-            self._live = Live(console=talk.console, auto_refresh=False)
-
-    def __enter__(self) -> Screen:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def __call__(self, seen: Seen) -> None:
-        """Shows it."""
-        if self._live is not None:
-            self._live.update(drawn(seen, self._talk.console), refresh=True)
+    while True:
+        seen = look(run, pid)
+        yield seen
+        if seen.state in (FINISHED, INTERRUPTED):
             return
-        key = (seen.state, str(seen.run), seen.epochs_done)
-        if key != self._told:
-            before, self._told = self._told, key
-            fresh = before[:2] != key[:2]
-            for line in lines(seen, heading=fresh):
-                self._talk.say(line)
+        pid = seen.progress.pid if seen.progress is not None else pid
+        time.sleep(interval)
 
 
 def lines(seen: Seen, *, heading: bool) -> Iterator[str]:
@@ -107,7 +91,7 @@ def drawn(seen: Seen, console: Console) -> Group:
     """What is drawn on a terminal."""
     parts: list[Any] = [Text(_heading(seen), style="bold", overflow="ellipsis", no_wrap=True)]
     if seen.progress is not None and seen.state == "running":
-        parts.append(_bars(seen))
+        parts.append(_bars(seen.progress))
     if seen.metrics:
         grid = Table.grid(padding=(0, 2))
         for name, value in _figures(seen, seen.metrics[-1]):
@@ -116,11 +100,8 @@ def drawn(seen: Seen, console: Console) -> Group:
     return Group(*parts)
 
 
-def _bars(seen: Seen) -> Table:
-    progress = seen.progress
+def _bars(progress: Progress) -> Table:
     grid = Table.grid(padding=(0, 2))
-    if progress is None:
-        return grid
     share = progress.step / progress.steps if progress.steps else 0
     epochs = ProgressBar(total=progress.epochs, completed=progress.epochs_done + share, width=30)
     grid.add_row(Text("epochs", style="dim"), epochs, Text(f"{progress.epochs_done} of {progress.epochs} done"))
@@ -181,10 +162,3 @@ def _interrupted(seen: Seen) -> str:
 
 def _of(seen: Seen) -> str:
     return f"{seen.epochs_done}/{seen.progress.epochs}" if seen.progress is not None else str(seen.epochs_done)
-
-
-def people_time(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -18,6 +18,7 @@ from torch import nn
 from edgexfer import nets
 from edgexfer.data import Loader, PixelStore, Splits, View, Views
 from edgexfer.preprocessing import Preprocessing
+from edgexfer.progress import people_time
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.compute import (
     CANDIDATES,
@@ -244,13 +245,6 @@ def _progress_of(job: Job, out: Path, listener: Listener) -> contextlib.Abstract
     if not job.ranks.is_writer:
         return contextlib.nullcontext(listener)
     return followed(out, job.settings.epochs, listener)
-
-
-def people_time(seconds: float) -> str:
-    """Seconds as a person says them: ``45 s``, ``3 min``, ``2.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _estimate_seconds(job: Job, student: nn.Module, step: Step, batches: Loader, compute: Compute) -> float:

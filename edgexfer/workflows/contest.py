@@ -10,9 +10,9 @@ from typing import Any
 
 from edgexfer import nets
 from edgexfer.data import Splits
+from edgexfer.progress import people_time
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
-from edgexfer.training.job import people_time
 from edgexfer.training.recipe import Facts, settle
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import TEACHERS_FOLDER, Teaching, distill_data

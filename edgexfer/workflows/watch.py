@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.errors import EdgexferError, FormatError
-from edgexfer.progress import Progress, read_progress
+from edgexfer.progress import Progress, is_there, read_progress
 from edgexfer.runs import METRICS_FILE, RESUME_FOLDER, is_run, read_lines, read_run
 
 WAITING, RUNNING, BETWEEN, FINISHED, INTERRUPTED = "waiting", "running", "between", "finished", "interrupted"
@@ -86,7 +86,7 @@ def look(folder: Path, pid: int | None = None) -> Seen:
     if told:
         return _seen(INTERRUPTED, *max(told, key=lambda one: one[1].updated), finished)
     wanted = [place for place in finished if not set(place.relative_to(folder).parts) & set(ASIDE)]
-    if finished and pid is not None and not _is_there(pid):
+    if finished and pid is not None and not is_there(pid):
         return _seen(FINISHED if wanted else INTERRUPTED, (wanted or finished)[-1], None, finished)
     if wanted and pid is None:
         return _seen(FINISHED, wanted[-1], None, finished)
@@ -119,13 +119,3 @@ def _run_folders(folder: Path) -> Iterator[Path]:
         if RESUME_FOLDER in folders or "run.json" in files or METRICS_FILE in files:
             yield here
         folders[:] = [] if is_deep else sorted(f for f in folders if f != RESUME_FOLDER and not f.startswith("."))
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -112,6 +112,17 @@ def test_a_pipe_hears_each_epoch_once_and_the_end(tmp_path: Path, monkeypatch: p
     assert (told["state"], told["epochs_done"], told["val_top1"]) == ("finished", 2, 0.6)
 
 
+def test_a_terminal_is_drawn_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    begun(run, os.getpid(), METRICS[:2])
+    monkeypatch.setattr(watch.time, "sleep", lambda _: _finish(run))
+    result = CliRunner(env={"TTY_COMPATIBLE": "1"}).invoke(cli, ["watch", str(run)], prog_name="edgexfer")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{run}\n"
+    first, _, last = result.stderr.partition("2 of 10 done")
+    assert "training " in first and "finished " in last and "left" not in last.partition("finished ")[2]
+
+
 def _finish(run: Path) -> None:
     from edgexfer.preprocessing import square
     from edgexfer.runs import Run, write_run
