@@ -18,7 +18,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from typing import Any
 
 import torch
 from fold_peers import LARGEST_PARAMETERS, compare, hard_cases
+from record import command
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -165,7 +165,7 @@ def main() -> int:
     result: dict[str, Any] = {
         "format": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "benchmarks/fold_everything.py", *sys.argv[1:]]),
+        "command": command(),
         "machine": machine() | {"torchvision": torchvision.__version__},
         "seed": options.seed,
         "networks": [],

@@ -27,6 +27,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import record
+
 from edgexfer.device import load
 from edgexfer.files import read_json, write_json
 from edgexfer.results import run_bench
@@ -162,8 +164,7 @@ def main() -> int:
             bundle = make_bundle(network, int(size or 224), Path(place))
             results.append(measure(bundle, Path(place) / f"{network}-{size}.json", args))
             cost = cost or overhead(bundle / "models" / f"{network}.onnx", args.min_seconds)
-    command = shlex.join(["python", "benchmarks/on_device.py", *sys.argv[1:]])
-    value = {"format": 1, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}", "command": command}
+    value = {"format": 1, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}", "command": record.command()}
     write_json(out, {**value, "overhead": cost, "results": results})
     if cost is not None:
         print(
