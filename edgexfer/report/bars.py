@@ -66,7 +66,7 @@ def draw_bars(
                     middle = top + GAP - 5 + BAR * (series + 0.5)
                     _draw_bar(axes, middle, value, svg.series(colours[series]), svg.tip_id(len(tips)), write(value))
                     tips.append(row.tips[series])
-            _name_row(axes, top + GAP - 14, svg.shortened(row.name, round(width / 8)))
+            svg.label_row(axes, top + GAP - 14, svg.shortened(row.name, round(width / 8)))
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + (high - low) * (0.09 if width > 400 else 0.2))  # room for the last value
         axes.set_xlabel(axis)
@@ -78,10 +78,4 @@ def _draw_bar(axes: Axes, middle: float, value: float, colour: str, gid: str, te
     at = (max(value, 0), middle)
     label = axes.annotate(text, at, (4, 0), textcoords="offset points", va="center", fontsize=svg.FONT - 1)
     label.set_color(svg.MUTED)
-    label.set_in_layout(False)
-
-
-def _name_row(axes: Axes, y: float, name: str) -> None:
-    label = axes.annotate(name, (0.0, y), xycoords=("axes fraction", "data"), fontsize=svg.FONT, va="center")
-    label.set_color(svg.INK)
     label.set_in_layout(False)

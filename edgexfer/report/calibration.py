@@ -8,14 +8,13 @@ Calibration of Modern Neural Networks", ICML 2017, equation 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
 from edgexfer.report import answers as judged
 from edgexfer.report.records import Predictions
-from edgexfer.report.reliability import BEYOND, RIGHT, UNKEPT, draw_reliability
+from edgexfer.report.reliability import BEYOND, RIGHT, UNKEPT, Interval, draw_reliability
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import MISSING, percent, plain, points, shown
 
@@ -23,25 +22,6 @@ BINS = 15
 HEADS = ("probability given", "pictures", "mean probability", "right", "right − probability")
 NEAR = 0.02
 """Mean probability and accuracy that are no further apart count as level."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The pictures whose largest probability lies in one interval.
-
-    Attributes:
-        low: Lower end, excluded.
-        high: Upper end, included.
-        count: How many pictures.
-        confidence: Their mean largest probability; NaN of none.
-        accuracy: Their share of right answers; NaN of none.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
 
 
 def intervals(predictions: Predictions) -> list[Interval]:

@@ -50,10 +50,12 @@ def draw_distributions(name: str, rows: Sequence[Row], *, wide: bool, descriptio
         for place, row in enumerate(rows):
             values = np.asarray(row.latency_s, dtype=np.float64).clip(min=1e-9)
             _draw_row(axes, place, row, values, svg.tip_id(place))
-            _name_row(axes, place, svg.shortened(row.name, 72 if wide else 34), values)
+            median = duration(float(np.median(values)))
+            svg.label_row(axes, place + 0.14, svg.shortened(row.name, 72 if wide else 34))
+            svg.label_row(axes, place + 0.14, f"median {median}", right=True)
             tips.append(
-                f"{row.name}: median {duration(float(np.median(values)))}, from {duration(float(values.min()))} to"
-                f" {duration(float(values.max()))}, {len(values):,} inferences"
+                f"{row.name}: median {median}, from {duration(float(values.min()))} to {duration(float(values.max()))},"
+                f" {len(values):,} inferences"
             )
         svg.milliseconds_axis(axes.xaxis, *axes.get_xlim())
         axes.set_xlabel("latency of one picture, ms (logarithmic)")
@@ -75,14 +77,3 @@ def _draw_row(axes: Axes, place: int, row: Row, values: NDArray[np.float64], gid
     axes.plot([low, float(values.max())], [base, base], color=colour, linewidth=0.8)
     median = percentile(row.latency_s, 50) or low
     axes.plot([median] * 2, [base + 0.03, base - 0.56], color=svg.INK, linewidth=1.6)
-
-
-def _name_row(axes: Axes, place: int, name: str, values: NDArray[np.float64]) -> None:
-    """The configuration's name at the left, its median at the right."""
-    median = f"median {duration(float(np.median(values)))}"
-    for x, text, colour, side in ((0.0, name, svg.INK, "left"), (1.0, median, svg.MUTED, "right")):
-        label = axes.annotate(
-            text, (x, place + 0.14), xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=colour, va="center"
-        )
-        label.set_horizontalalignment(side)  # type: ignore[arg-type]
-        label.set_in_layout(False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.report.measured import Config, recommended
+from edgexfer.report.measured import Config, mapping, recommended
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 
 
@@ -96,8 +96,7 @@ def _baseline(student: FoundRun, runs: tuple[FoundRun, ...]) -> FoundRun | None:
 
 
 def _epochs(run: FoundRun) -> Any:
-    settings = run.run.recipe.get("settings")
-    return settings.get("epochs") if isinstance(settings, Mapping) else None
+    return mapping(run.run.recipe, "settings").get("epochs")
 
 
 def _parents(found: Found) -> dict[str, FoundRun]:

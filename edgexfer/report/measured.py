@@ -54,6 +54,11 @@ class Config:
         return None if self.latency_s else "not timed"
 
     @property
+    def is_latency(self) -> bool:
+        """Whether its times are those of one picture at a time, and may be shown."""
+        return self.refusal is None and self.is_single
+
+    @property
     def name(self) -> str:
         """File name of the model."""
         return str(self.value.get("model") or "unnamed model")

@@ -101,7 +101,7 @@ def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
 
 def _measured(lineage: Lineage) -> Measured:
     """The real machines that timed a run's files, with what they measured one picture at a time."""
-    groups = by_machine([c for c in lineage.configs if c.refusal is None and c.is_single])
+    groups = by_machine([c for c in lineage.configs if c.is_latency])
     named = zip(machine_names(groups), groups, strict=True)
     return [(name, group) for name, group in named if any(config.run for config in group)][:MOST_MACHINES]
 
@@ -181,13 +181,12 @@ def parameter_ratio(run: FoundRun, teacher: Any, pointer: str) -> Value | None:
 
 def on_device(configs: list[Config]) -> list[Config]:
     """Those measured on the first machine that timed any: the board, where there is one."""
-    timed = [group for group in by_machine([c for c in configs if c.refusal is None and c.is_single]) if group]
-    return timed[0] if timed else []
+    return next(iter(by_machine([c for c in configs if c.is_latency])), [])
 
 
 def fastest_config(configs: list[Config]) -> Config | None:
     """The configuration with the lowest median of one picture among those whose times may be shown."""
-    timed = [config for config in configs if config.refusal is None and config.is_single]
+    timed = [config for config in configs if config.is_latency]
     return min(timed, key=lambda config: percentile(config.latency_s, 50) or 0.0, default=None)
 
 

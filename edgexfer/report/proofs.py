@@ -8,6 +8,7 @@ from typing import Any
 
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.machines import flat, words
+from edgexfer.report.measured import mapping
 from edgexfer.report.models import Naming
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.report.tables import Row, Table
@@ -49,7 +50,7 @@ def proofs(found: Found, lineage: Lineage, naming: Naming) -> list[ArtifactProof
 def _proof(artifact: FoundArtifact, lineage: Lineage, naming: Naming) -> ArtifactProof:
     info = artifact.info or {}
     run = lineage.parents.get(artifact.sha256)
-    kept = _mapping(info, "batchnorm").get("kept") or []
+    kept = mapping(info, "batchnorm").get("kept") or []
     return ArtifactProof(
         name=artifact.label.rsplit("/", 1)[-1],
         label=artifact.label,
@@ -63,7 +64,7 @@ def _proof(artifact: FoundArtifact, lineage: Lineage, naming: Naming) -> Artifac
 
 def _facts(artifact: FoundArtifact, run_name: str | None) -> Table:
     info = artifact.info or {}
-    shape = _mapping(info, "preprocessing").get("input_size")
+    shape = mapping(info, "preprocessing").get("input_size")
     rows = [
         Row("network", (words(info.get("model")),)),
         Row("precision", (words(info.get("precision")) + (f" for {info['target']}" if info.get("target") else ""),)),
@@ -83,7 +84,7 @@ def _count(value: Any, origin: str) -> Value:
 def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:
     """Each proof as ``(figure, sentence)``."""
     info = artifact.info or {}
-    proof, batchnorm = _mapping(info, "proof"), _mapping(info, "batchnorm")
+    proof, batchnorm = mapping(info, "proof"), mapping(info, "batchnorm")
     origin = f"{artifact.label}#{METADATA}"
     folded, kept = batchnorm.get("folded"), batchnorm.get("kept") or []
     is_int8 = info.get("precision") == "int8"
@@ -101,7 +102,7 @@ def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:
     ):
         if proof.get(key) is not None:
             found.append((shown(proof[key], write, f"{origin}/proof/{key}"), sentence))
-    golden = _mapping(info, "golden")
+    golden = mapping(info, "golden")
     if golden.get("tolerance") is not None:
         value = shown(golden["tolerance"], small, f"{origin}/golden/tolerance")
         found.append((value, "is how far a device's logits may be off on the golden samples before it counts as wrong"))
@@ -126,8 +127,3 @@ def _further(artifact: FoundArtifact) -> Table | None:
         if pointer.rsplit("/", 1)[-1] not in SHOWN_ELSEWHERE and "/latency_s" not in pointer
     ]
     return Table("What the proof file adds", ("", ""), rows, frozenset({1})) if rows else None
-
-
-def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    inner = value.get(key)
-    return inner if isinstance(inner, Mapping) else {}

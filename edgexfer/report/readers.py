@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgexfer.errors import FormatError
-from edgexfer.files import check_format, read_json, sha256_file
+from edgexfer.files import check_format, read_json
 from edgexfer.report.records import FoundArtifact, FoundResult, FoundRun, Predictions
 from edgexfer.runs import METRICS_FILE, PREDICTIONS_FILE, WEIGHTS_FILE, read_lines, read_run, weights_sha256
 
@@ -78,13 +78,13 @@ def read_artifact(path: Path, label: str) -> FoundArtifact:
     Raises:
         FormatError: It is not ONNX, or its metadata or proof is damaged.
     """
-    proof = proof_of(path)
+    proof, content = proof_of(path), path.read_bytes()
     return FoundArtifact(
         path=path,
         label=label,
-        sha256=sha256_file(path),
-        size_bytes=path.stat().st_size,
-        info=read_metadata(path.read_bytes(), str(path)),
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        info=read_metadata(content, str(path)),
         proof=read_json(proof, "proof") if proof is not None else None,
         proof_label=label.removesuffix(path.name) + proof.name if proof is not None else "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -13,33 +13,28 @@ RIGHT, UNKEPT, BEYOND = 0, 1, 2
 """Colours of what was right as promised, promised and not right, and right beyond the promise."""
 
 
-class Bin(Protocol):
-    """The pictures of one interval of probability."""
+@dataclass(frozen=True)
+class Interval:
+    """The pictures whose largest probability lies in one interval.
 
-    @property
-    def low(self) -> float:
-        """Lower end."""
+    Attributes:
+        low: Lower end, excluded.
+        high: Upper end, included.
+        count: How many pictures.
+        confidence: Their mean largest probability; NaN of none.
+        accuracy: Their share of right answers; NaN of none.
+    """
 
-    @property
-    def high(self) -> float:
-        """Upper end."""
-
-    @property
-    def count(self) -> int:
-        """How many pictures."""
-
-    @property
-    def confidence(self) -> float:
-        """Their mean probability."""
-
-    @property
-    def accuracy(self) -> float:
-        """Their share of right answers."""
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
 
 
-def draw_reliability(name: str, bins: Sequence[Bin], description: str) -> Markup:
+def draw_reliability(name: str, intervals: Sequence[Interval], description: str) -> Markup:
     """Bars of accuracy beside the line of honest probabilities, the gap between them in a colour of its own."""
-    filled = [one for one in bins if one.count]
+    filled = [one for one in intervals if one.count]
     tips: list[str] = []
     with svg.panels(350, [235, 75]) as (drawing, (upper, lower)):
         upper.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=(0, (4, 3)))

@@ -54,11 +54,7 @@ def draw_strips(name: str, strips: Sequence[Strip], *, limit: float, wide: bool,
                     mew=1.2, gid=svg.tip_id(len(tips)),
                 )  # fmt: skip
                 tips.append(tip)
-            label = axes.annotate(
-                svg.shortened(strip.name, 72 if wide else 40), (0.0, place + 0.2),
-                xycoords=("axes fraction", "data"), fontsize=svg.FONT, color=svg.INK, va="center",
-            )  # fmt: skip
-            label.set_in_layout(False)
+            svg.label_row(axes, place + 0.2, svg.shortened(strip.name, 72 if wide else 40))
         svg.signed_percent_axis(axes.xaxis)
         axes.set_xlabel("difference from the median of all")
         return svg.inline(drawing, name, description, tips)

@@ -135,7 +135,7 @@ def _chance(run: FoundRun, baseline: FoundRun) -> str:
 
 def _speed_sentence(about: Subject) -> Markup:
     text = _size_clause(about)
-    groups = by_machine([config for config in about.configs if config.refusal is None and config.is_single])
+    groups = by_machine([config for config in about.configs if config.is_latency])
     if not groups:
         return text + _unmeasured(about)
     named = list(zip(groups, machine_names(groups), strict=True))[:MOST_MACHINES]

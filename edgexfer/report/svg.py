@@ -12,7 +12,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
@@ -179,29 +179,34 @@ def whole_axis(axis: Axis) -> None:
 
 def counts_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of counts, written out."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    _logarithmic(axis, low, high, lambda count: f"{count:,.0f}")
 
 
 def counted_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of plain numbers, with three significant digits."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    _logarithmic(axis, low, high, lambda value: f"{value:.3g}")
 
 
 def milliseconds_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of seconds, written in milliseconds."""
+    _logarithmic(axis, low, high, lambda seconds: f"{float(f'{seconds * 1e3:.3g}'):g}")
+
+
+def _logarithmic(axis: Axis, low: float, high: float, write: Callable[[float], str]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis.set_major_locator(FixedLocator(log_ticks(low, high)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{float(f'{seconds * 1e3:.3g}'):g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+
+
+def label_row(axes: Axes, y: float, text: str, *, right: bool = False) -> None:
+    """Words at the left end of a row, or more quietly at its right end, that no layout makes room for."""
+    label = axes.annotate(
+        text, (1.0 if right else 0.0, y), xycoords=("axes fraction", "data"), fontsize=FONT, va="center",
+        color=MUTED if right else INK, ha="right" if right else "left",
+    )  # fmt: skip
+    label.set_in_layout(False)
 
 
 def inline(drawing: Figure, name: str, description: str, tips: Sequence[str] = ()) -> Markup:

@@ -55,7 +55,6 @@ class Key:
 
     name: str
     colour: int
-    dash: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from edgexfer.data import View
 from edgexfer.errors import EdgexferError
 from edgexfer.report import ReportSummary, write_report
 from edgexfer.runs import Run
@@ -16,7 +17,7 @@ class Pictures:
     """Finds the pictures that a run's predictions name; each data set is opened once."""
 
     def __init__(self) -> None:
-        self._readers: dict[str, dict[str, tuple[object, int]]] = {}
+        self._readers: dict[str, dict[str, tuple[View, int]]] = {}
 
     def __call__(self, run: Run, file: str) -> Image | None:
         """The picture, or ``None`` where it is not to be had any more."""
@@ -25,12 +26,11 @@ class Pictures:
             return None
         view, index = found
         try:
-            picture: Image = view.read(index)  # type: ignore[attr-defined]
+            return view.read(index)
         except (EdgexferError, OSError):
             return None
-        return picture
 
-    def _index(self, run: Run) -> dict[str, tuple[object, int]]:
+    def _index(self, run: Run) -> dict[str, tuple[View, int]]:
         key = run.splits_fingerprint
         if key not in self._readers:
             try:

@@ -24,6 +24,7 @@ class Page(HTMLParser):
     text: str = ""
     cells: list[tuple[str, bool]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
+    _is_facts: bool = False
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -32,16 +33,14 @@ class Page(HTMLParser):
         found = {key: value or "" for key, value in attrs}
         self.tags.append((tag, found))
         self._open.append(tag)
+        if tag == "table":
+            self._is_facts = "facts" in found.get("class", "")
         if tag == "td":
-            self.cells.append(("", found.get("class") == "w" and not self._is_facts()))
+            self.cells.append(("", found.get("class") == "w" and not self._is_facts))
         if tag == "data":
             if "td" in self._open:
                 self.cells[-1] = (self.cells[-1][0], True)
             self.numbers.append((found["value"], found["data-from"], ""))
-
-    def _is_facts(self) -> bool:
-        tables = [attributes.get("class", "") for tag, attributes in self.tags if tag == "table"]
-        return "facts" in tables[-1]
 
     def handle_endtag(self, tag: str) -> None:
         while self._open and self._open.pop() != tag:
