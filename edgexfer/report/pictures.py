@@ -71,12 +71,13 @@ def thumbnail(run: Run, file: str, reader: PictureReader, side: int = SIDE) -> s
             picture = reader(run, file)
             if picture is None:
                 return None
-            return _encode(picture, side)
+            return address_of(picture, side)
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError, Warning):
         return None  # a picture that cannot be decoded any more is one that is not there
 
 
-def _encode(picture: Image.Image, side: int) -> str:
+def address_of(picture: Image.Image, side: int = SIDE) -> str:
+    """A picture as a ``data:image`` address, at most ``side`` pixels long."""
     picture.draft("RGB", (side, side))
     upright = ImageOps.exif_transpose(picture)
     is_tiny = max(upright.size) <= side // 2

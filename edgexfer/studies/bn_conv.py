@@ -16,6 +16,7 @@ from edgexfer import nets
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import held_split
 from edgexfer.studies.stepping import even_looks, first_reaching, picture_side, step_job, train_steps
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, joined, percent_of, seeds_words
@@ -63,7 +64,7 @@ def _speed(run: Mapping[str, Any]) -> float:
 
 def _run(job: Job, network: str, rate: float, when: Sequence[int], lab: Lab) -> dict[str, Any]:
     """One training: accuracy at each look, until its end or until the loss is no number any more."""
-    held = "val" if job.splits.test is None else "test"
+    held = held_split(job.splits)
     found: dict[str, list[float]] = {"val": [], "test": []}
 
     def look(_: int, student: nets.Normalized) -> None:

@@ -20,6 +20,7 @@ from edgexfer import nets
 from edgexfer.report.tables import Figure, Key
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import held_split
 from edgexfer.studies.stepping import first_reaching, looks, sigmoids, step_job, train_steps
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, joined, percent_of, seeds_words
@@ -53,7 +54,7 @@ def measure(lab: Lab) -> dict[str, Any]:
 
 def _run(job: Job, rate: float, steps: int, when: Sequence[int], lab: Lab) -> dict[str, Any]:
     """One training, looked at on the way; accuracies on validation and on what is held out."""
-    held = "val" if job.splits.test is None else "test"
+    held = held_split(job.splits)
     accuracy: dict[str, list[float]] = {"val": [], "test": []}
     inputs: list[np.ndarray] = []
 

@@ -23,6 +23,7 @@ from edgexfer.report.values import percent
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.exported import exported_in_training_mode
 from edgexfer.studies.networks import path_of
+from edgexfer.studies.parts import held_split
 from edgexfer.studies.stepping import looks, picture_side, step_job, train_steps
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
@@ -62,7 +63,7 @@ def measure(lab: Lab) -> dict[str, Any]:
 
 def _trained(job: Job, momentum: float, when: Sequence[int], lab: Lab) -> tuple[dict[str, Any], nets.Normalized]:
     """Test accuracy against steps with running averages of this momentum, and with exact statistics."""
-    held = "val" if job.splits.test is None else "test"
+    held = held_split(job.splits)
     found: dict[str, list[float]] = {"running": [], "exact": []}
     student = job.new_student()
     for layer in batchnorms(student.modules()):
@@ -77,7 +78,7 @@ def _trained(job: Job, momentum: float, when: Sequence[int], lab: Lab) -> tuple[
     lab.listener.begin(f"momentum {momentum:g}", len(when))
     train_steps(job, RATE, when[-1], when, look, student)
     lab.listener.end()
-    return dict(found), student
+    return found, student
 
 
 def exact(net: nets.Normalized, job: Job) -> nets.Normalized:
@@ -91,8 +92,7 @@ def exact(net: nets.Normalized, job: Job) -> nets.Normalized:
 
 def held_out_pixels(job: Job) -> tuple[torch.Tensor, np.ndarray]:
     """What is held out, as pixels 0..1 ``(N, 3, H, W)`` and labels ``(N,)``."""
-    split = "val" if job.splits.test is None else "test"
-    batches = list(job.plain_batches(split))
+    batches = list(job.plain_batches(held_split(job.splits)))
     pixels = torch.cat([batch["inputs"] for batch in batches]).to(job.device)
     return pixels, torch.cat([batch["labels"] for batch in batches]).numpy()
 

@@ -1,6 +1,6 @@
 """``ensemble``: several networks of one structure, and of different ones, as one voice; and the student taught by it.
 
-Hinton, Vinyals and Dean 2015, sections 4 and 5: an ensemble of ten acoustic models, and the single model that is
+Hinton, Vinyals and Dean 2015, section 4: an ensemble of ten acoustic models, and the single model that is
 distilled from it.
 """
 
@@ -16,7 +16,7 @@ from edgexfer.report.bars import Bars, draw_bars
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import amount, percent
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most
+from edgexfer.studies.parts import at_most, held_split
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
     VIEWS,
@@ -38,7 +38,7 @@ MEMBERS = 3
 PER_CLASS, MOST_HELD = 30, 1_000
 TEMPERATURE, ALPHA = 5.0, 0.9
 MEANS = ("arithmetic", "geometric")
-GROUPS = ("same structure", "different structures")
+SAME, DIFFERENT = GROUPS = ("same structure", "different structures")
 
 
 def measure(lab: Lab) -> dict[str, Any]:
@@ -55,13 +55,10 @@ def measure(lab: Lab) -> dict[str, Any]:
             run = kept(lab.work / name, lambda out, n=network, s=seed: hard_run(_member(job, n, s), out))  # type: ignore[misc]
             members[name] = {**scores_of_run(run), "operations": run.scores["operations"]}
             progress.step(f"{name}: {run.scores['val_top1']:.1%}")
-        groups = dict(
-            zip(
-                GROUPS,
-                ([f"{STUDENT}-{i}" for i in range(MEMBERS)], [f"{name}-0" for name in STRUCTURES]),
-                strict=True,
-            )
-        )
+        groups = {
+            SAME: [f"{STUDENT}-{i}" for i in range(MEMBERS)],
+            DIFFERENT: [f"{name}-0" for name in STRUCTURES],
+        }
         ensembles = {}
         for number, (group, names) in enumerate(groups.items()):
             found = _voices(job, [lab.work / name for name in names])
@@ -87,7 +84,7 @@ def _teachers(job: Job, runs: Sequence[Path], mean: str) -> Teachers:
 
 def _voices(job: Job, runs: Sequence[Path]) -> dict[str, float]:
     """Test accuracy of the ensemble by each mean of its members' outputs."""
-    split = "val" if job.splits.test is None else "test"
+    split = held_split(job.splits)
     return {
         mean: check_teachers(_teachers(job, runs, mean), job, Silent(), allow_weak=True).scores[split].top1
         for mean in MEANS
@@ -106,28 +103,27 @@ def _voice(numbers: Numbers, group: str) -> float:
 
 def _alone(numbers: Numbers) -> float:
     """The student's structure without a teacher, mean over its members."""
-    return mean_member(numbers, "same structure")
+    return mean_member(numbers, SAME)
 
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     """An ensemble gains, difference gains more, the kind of mean hardly matters, a student keeps some of it."""
-    same, different = GROUPS
     gain = "Test accuracy of the ensemble (geometric mean) less the mean of its members"
     apart = tuple(
-        max(abs(one["ensembles"][g]["arithmetic"] - one["ensembles"][g]["geometric"]) for g in (same, different))
+        max(abs(one["ensembles"][g]["arithmetic"] - one["ensembles"][g]["geometric"]) for g in GROUPS)
         for one in numbers
     )
-    student = tuple(one["ensembles"][same]["student"]["test_top1"] - _alone(one) for one in numbers)
+    student = tuple(one["ensembles"][SAME]["student"]["test_top1"] - _alone(one) for one in numbers)
     return [
         Claim("Networks of one structure, from other first weights, are better together.", gain,
-              tuple(_voice(one, same) - mean_member(one, same) for one in numbers), "points", 0.005),
+              tuple(_voice(one, SAME) - mean_member(one, SAME) for one in numbers), "points", 0.005),
         Claim("Networks of different structures are better together.", gain,
-              tuple(_voice(one, different) - mean_member(one, different) for one in numbers), "points", 0.005),
+              tuple(_voice(one, DIFFERENT) - mean_member(one, DIFFERENT) for one in numbers), "points", 0.005),
         Claim("Arithmetic and geometric mean do about equally well.",
               "Difference in test accuracy between the two, without its sign, the larger of both ensembles", apart,
               "points", 0.01, at_most=True),
         Claim("One student of the ensemble is better than the same network alone.",
-              f"Test accuracy of the student taught by the {same} less the mean of the members", student, "points",
+              f"Test accuracy of the student taught by the {SAME} less the mean of the members", student, "points",
               0.005),
     ]  # fmt: skip
 
@@ -182,8 +178,8 @@ def _table(result: StudyResult) -> Table:
 
 def kept_share(numbers: Sequence[Mapping[str, Any]]) -> float | None:
     """Which share of the ensemble's gain over a member its student keeps, on average; ``None`` without a gain."""
-    gain = sum(_voice(one, "same structure") - _alone(one) for one in numbers)
-    student = sum(one["ensembles"]["same structure"]["student"]["test_top1"] - _alone(one) for one in numbers)
+    gain = sum(_voice(one, SAME) - _alone(one) for one in numbers)
+    student = sum(one["ensembles"][SAME]["student"]["test_top1"] - _alone(one) for one in numbers)
     return student / gain if gain > 0 else None
 
 

@@ -19,7 +19,7 @@ from edgexfer.report.bars import Bars, draw_bars
 from edgexfer.report.tables import Figure, Key
 from edgexfer.report.values import duration, percent
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most, halves, with_classes
+from edgexfer.studies.parts import at_most, halves, held_split, with_classes
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import counted, hard_run, kept, network_of, quiet_job, scores_of_run, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
@@ -74,7 +74,7 @@ def _two(lab: Lab, target: Splits, start: Start, side: int, out: Path) -> dict[s
     record = {"command": "study"}
     run = kept(out, lambda out: transfer_splits(target, start, recipe, Strategy("head"), out, Silent(), record))
     job = prepare_start(target, start, recipe, Silent())
-    said = job.predictions(network_of(out, job), "val" if target.test is None else "test")
+    said = job.predictions(network_of(out, job), held_split(target))
     right = said.logits.argmax(axis=1) == said.labels
     by_class = [float(right[said.labels == label].mean()) if (said.labels == label).any() else 0.0 for label in (0, 1)]
     return {**scores_of_run(run), "known_top1": by_class[0], "unknown_top1": by_class[1]}

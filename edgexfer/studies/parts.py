@@ -84,6 +84,11 @@ def at_most(splits: Splits, train: int, held: int, seed: int) -> Splits:
     )
 
 
+def held_split(splits: Splits) -> str:
+    """Name of the split that figures are reported on: test where there is one, else validation."""
+    return "val" if splits.test is None else "test"
+
+
 def renewed(splits: Splits) -> Splits:
     """The splits with the fingerprint of what they hold now."""
     views = [view for view in (splits.train, splits.val, splits.test) if view is not None]

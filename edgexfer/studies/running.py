@@ -128,13 +128,13 @@ def machine_facts() -> dict[str, Any]:
 def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured:
     """One seed, as it lies in the folder or measured now."""
     seed, splits, listener = lab.seed, lab.splits, lab.listener
-    counts = {f"{name}_images": len(view) for name, view in split_views(splits).items()}
-    data = {**counts, "fingerprint": splits.fingerprint}
+    counts = {name: len(view) for name, view in split_views(splits).items()}
+    data = {**{f"{name}_images": count for name, count in counts.items()}, "fingerprint": splits.fingerprint}
     identity = {"study": entry.name, "fast": lab.fast, "data": data, "edgexfer_version": __version__}
     identity |= {"networks": [[start.model, start.weights] for start in lab.starts]} if lab.starts else {}
     file = target.out / SEEDS_FOLDER / f"{seed}.json"
     known = read_json(file, "seed of a study") if file.is_file() else None
-    if known is not None and known["identity"] == identity:
+    if known is not None and known.get("identity") == identity:
         listener.say(f"seed {seed}: measured already, in {known['seconds']:.0f} s")
         return Measured(seed, known["numbers"], known["seconds"], data)
     if known is not None:
@@ -142,7 +142,7 @@ def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured
             f"{str(target.out)!r} holds seed {seed} of another study, of other pictures, of the other form or of"
             " another edgexfer; choose another --out or pass --force to replace it"
         )
-    told = ", ".join(f"{count:,} {name}" for name, count in ((n, len(v)) for n, v in split_views(splits).items()))
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     listener.say(f"seed {seed}: {entry.name} on {splits.source}; pictures: {told}")
     _claim_work(lab.work, identity)
     started = time.perf_counter()
@@ -159,7 +159,7 @@ def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured
 def _claim_work(work: Path, identity: dict[str, Any]) -> None:
     """The seed's folder for runs: gone on with where it is of the same study, emptied otherwise."""
     note = work / "identity.json"
-    if note.is_file() and read_json(note, "study's work folder")["identity"] == identity:
+    if note.is_file() and read_json(note, "study's work folder").get("identity") == identity:
         return
     remove(work)
     write_json(note, {"format": FORMAT, "identity": identity})

@@ -17,10 +17,10 @@ import torch
 
 from edgexfer.distill import Teachers, from_run
 from edgexfer.distill.losses import soft_targets
+from edgexfer.report.pictures import address_of
 from edgexfer.runs import Run
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most
-from edgexfer.studies.pictures import picture_address
+from edgexfer.studies.parts import at_most, held_split
 from edgexfer.studies.soft_labels_told import USUAL_ALPHA, USUAL_TEMPERATURE, chosen, tell
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
@@ -43,7 +43,7 @@ TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 ALPHAS = (0.5, 0.9, 1.0)
 SMOOTHING = 0.1
 SHARE = 0.15
-"""Share of the teacher's training pictures that its students see; the paper's section 5 gave them 3%."""
+"""Share of the teacher's training pictures that its students see; the paper's section 6 gave them 3%."""
 LEFT_OUT = 3
 """Position of the class that the transfer set lacks with seed 0; the paper left out the threes."""
 SHOWN = 10
@@ -165,7 +165,7 @@ def best_bias(said: Predictions, label: int) -> float:
 
 def one_picture(job: Job, teacher: Path) -> dict[str, Any]:
     """The held-out picture that the teacher is right about and least sure of, with its outputs at each temperature."""
-    split = "val" if job.splits.test is None else "test"
+    split = held_split(job.splits)
     said = job.predictions(network_of(teacher, job), split)
     shares = soft_targets(torch.from_numpy(said.logits)[None], 1.0).exp().numpy()
     right = said.logits.argmax(axis=1) == said.labels
@@ -176,7 +176,7 @@ def one_picture(job: Job, teacher: Path) -> dict[str, Any]:
     names = job.splits.classes
     return {
         "label": names[int(said.labels[index])],
-        "image": picture_address(job.view(split).read(index)),
+        "image": address_of(job.view(split).read(index)),
         "classes": [names[i] for i in order],
         "outputs": {t: [values[i] for i in order] for t, values in outputs.items()},
     }

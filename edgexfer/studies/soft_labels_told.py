@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from edgexfer.report.bars import Bars, draw_bars
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import percent
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
-from edgexfer.studies.pictures import picture_markup
 from edgexfer.studies.values import Numbers, StudyResult, Telling
 from edgexfer.studies.words import claim_words, listed, percent_of, seeds_words
 
@@ -41,7 +41,9 @@ def _picture(result: StudyResult) -> Figure:
         "One picture",
         f"Of the held-out pictures that the teacher of seed {result.measured[0].seed} is right about, the one that it"
         f" is least sure of. Its hard label is {picture['label']}; the table below shows what the teacher says of it.",
-        picture_markup(picture["image"], f"a picture of the class {picture['label']}"),
+        Markup('<img class="one-picture" src="{}" alt="{}" width="132">').format(
+            picture["image"], f"a picture of the class {picture['label']}"
+        ),
     )
 
 

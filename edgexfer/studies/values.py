@@ -13,7 +13,7 @@ from edgexfer.data import Splits
 from edgexfer.errors import FormatError
 from edgexfer.files import FORMAT, read_json
 from edgexfer.report.tables import Figure, Table
-from edgexfer.report.values import significant, small
+from edgexfer.report.values import points, significant, small
 from edgexfer.training import Listener
 from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
@@ -81,10 +81,8 @@ class Claim:
     def write(self, value: float, *, sign: bool = True) -> str:
         """A value in the claim's unit, for a person; differences with their sign unless it is off."""
         if self.unit == "points":
-            text = f"{value * 100:{'+' if sign and value and not self.at_most else ''}.1f}".replace(
-                "-", "\N{MINUS SIGN}"
-            )
-            return f"{text if value else '0'} points"
+            text = points(value) if value else "0"
+            return f"{text if sign and not self.at_most else text.removeprefix('+')} points"
         if self.unit == "share":
             return f"{value:.1%}"
         number = significant if abs(value) >= 0.001 or not value else small

@@ -73,7 +73,7 @@ def _run(
         with torch.no_grad():
             for value, gradient in zip(learned, gradients, strict=True):
                 value -= RATE * gradient
-    return dict(found)
+    return found
 
 
 def _growth(numbers: Numbers, name: str, key: str) -> float:

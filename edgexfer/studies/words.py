@@ -18,8 +18,7 @@ def joined(values: Sequence[int | None], never: str = "never") -> str:
     """Whole numbers one after the other, as ``110, 71 and 90``; ``None`` is ``never``, said once where all are."""
     if all(value is None for value in values):
         return never
-    texts = [never if value is None else f"{value:,}" for value in values]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return listed([never if value is None else f"{value:,}" for value in values])
 
 
 def listed(names: Sequence[str]) -> str:
