@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,15 @@ from edgexfer.studies.page import render
 from edgexfer.studies.published import EFFICIENTNET, SETS
 from edgexfer.studies.running import StudyTarget, run_study
 from edgexfer.studies.transfer_table import geometric_mean, present, ratio
-from edgexfer.studies.values import Lab, Measured, StudyResult
+from edgexfer.studies.values import Lab, StudyResult
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
-DATA = {"train_images": 3, "val_images": 2, "test_images": 2, "fingerprint": "x"}
-MACHINE = {"cpu": "A", "architecture": "x86_64", "torch": "2", "torch_threads": 1}
+Result = Callable[[Any, str, list[dict[str, Any]]], StudyResult]
 
 
-def result_of(study: Any, name: str, numbers: list[dict[str, Any]]) -> StudyResult:
-    measured = tuple(Measured(i, one, 1.0, DATA) for i, one in enumerate(numbers))
-    claims = tuple(study.judge(numbers))
-    return StudyResult(name, "T", "digits", ("a",), measured, claims, False, (), "2026-01-01T00:00:00Z", MACHINE)
-
-
-def test_the_ratio_is_of_the_smallest_backbone_that_is_about_as_good() -> None:
+def test_the_ratio_is_of_the_smallest_backbone_that_is_about_as_good(result_of: Result) -> None:
     backbones = {
         "large": {"test_top1": 0.950, "parameters": 100},
         "middle": {"test_top1": 0.942, "parameters": 20},
@@ -68,7 +62,7 @@ def strategies(full: list[float], scratch: list[float]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_new_kinds_are_guessed_at_first_and_known_after_two_epochs() -> None:
+def test_new_kinds_are_guessed_at_first_and_known_after_two_epochs(result_of: Result) -> None:
     network = strategies([0.6, 0.7, 0.8, 0.9], [0.05, 0.2, 0.3, 0.9])
     numbers = {"classes": 20, "train_images": 60, "first": "net", "networks": {"net": network}}
     result = result_of(mushrooms, "mushrooms", [numbers])

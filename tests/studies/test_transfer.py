@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,20 +20,13 @@ from edgexfer.studies.parts import at_most, halves, photo_patches, unlike, with_
 from edgexfer.studies.running import StudyTarget, run_study
 from edgexfer.studies.trainings import by_strategy
 from edgexfer.studies.transfer_square_told import CORNERS, LECTURE
-from edgexfer.studies.values import Measured, StudyResult
+from edgexfer.studies.values import StudyResult
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
-DATA = {"train_images": 3, "val_images": 2, "test_images": 2, "fingerprint": "x"}
-MACHINE = {"cpu": "A", "architecture": "x86_64", "torch": "2", "torch_threads": 1}
-
-
-def result_of(study: Any, name: str, numbers: list[dict[str, Any]]) -> StudyResult:
-    measured = tuple(Measured(i, one, 1.0, DATA) for i, one in enumerate(numbers))
-    claims = tuple(study.judge(numbers))
-    return StudyResult(name, "T", "digits", ("a",), measured, claims, False, (), "2026-01-01T00:00:00Z", MACHINE)
+Result = Callable[[Any, str, list[dict[str, Any]]], StudyResult]
 
 
 def test_half_of_the_classes_are_set_apart() -> None:
@@ -86,7 +80,7 @@ def square(shift: float = 0.0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_square_says_where_the_lecture_was_right_and_what_advice_cost() -> None:
+def test_the_square_says_where_the_lecture_was_right_and_what_advice_cost(result_of: Result) -> None:
     numbers = [square(), square(0.02)]
     result = result_of(transfer_square, "transfer-square", numbers)
     by_corner = dict(zip(CORNERS, result.claims, strict=False))
@@ -101,7 +95,7 @@ def test_the_square_says_where_the_lecture_was_right_and_what_advice_cost() -> N
     assert set(LECTURE.values()) == set(STRATEGIES)
 
 
-def test_a_strategy_that_does_not_fit_counts_as_nothing() -> None:
+def test_a_strategy_that_does_not_fit_counts_as_nothing(result_of: Result) -> None:
     numbers = square()
     numbers["corners"]["few, unlike"]["strategies"]["classifier"] = {"refused": "it cannot be cut"}
     result = result_of(transfer_square, "transfer-square", [numbers])
@@ -167,7 +161,7 @@ def networks(scratch: float, full: float) -> dict[str, Any]:
     return {"pretrained_val_top1": 0.9, "strategies": strategies}
 
 
-def test_the_larger_network_gains_more_where_it_does() -> None:
+def test_the_larger_network_gains_more_where_it_does(result_of: Result) -> None:
     numbers = {
         "target": ["a", "b"], "source_words": "other classes", "source_images": 100, "target_images": 40,
         "networks": {"tiny-darknet": networks(0.5, 0.6), "resnet18": networks(0.4, 0.7)},
