@@ -41,6 +41,7 @@ def draw_bars(
     write: Callable[[float], str],
     width: float,
     description: str,
+    most: float | None = None,
 ) -> Markup:
     """Bars from 0 to the right (to the left where a value is negative), each with its value at its end.
 
@@ -52,6 +53,7 @@ def draw_bars(
         write: Writes a value at the end of its bar.
         width: In CSS pixels.
         description: What a screen reader says.
+        most: The largest value that there can be, 100 for percentages: no tick lies beyond it.
     """
     tips: list[str] = []
     tall = GAP + BAR * len(colours)
@@ -69,6 +71,8 @@ def draw_bars(
             svg.label_row(axes, top + GAP - 14, svg.shortened(row.name, round(width / 8)))
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + (high - low) * (0.09 if width > 400 else 0.2))  # room for the last value
+        if most is not None:
+            axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= most])
         axes.set_xlabel(axis)
         return svg.inline(drawing, name, description, tips)
 

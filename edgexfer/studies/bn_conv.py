@@ -155,9 +155,7 @@ def _curves(result: StudyResult) -> Figure:
         " ends early broke off: its loss was no number any more."
     )
     panels = [Panel("validation accuracy", bands, fraction=True)]
-    wide, narrow = (
-        draw_panels(f"curves-{w}", panels, x="steps", wide=w, description=title, height=340) for w in (True, False)
-    )
+    wide, narrow = draw_panels("curves", panels, x="steps", description=title, height=340)
     values = mean_table(title, "steps", bands, fraction=True)
     return Figure(title, caption, wide, narrow, values, [Key(name, i) for i, name in enumerate(names)])
 

@@ -187,12 +187,13 @@ def _accuracy(result: StudyResult, depth: str) -> Figure:
     rates = sorted({f"{p[0]['rate']:g}" for p in pairs})
     title = f"{DEPTHS[depth]}: test accuracy against steps"
     panel = [Panel("test accuracy", bands, fraction=True)]
+    wide, narrow = draw_panels(f"accuracy-{depth}", panel, x="steps", log_from=10, description=title)
     return Figure(
         title,
         f"Both at the learning rate that ended best on validation without batch norm ({' or '.join(rates)})."
         f" {seeds_words(result)} The axis of steps is logarithmic from 10 on.",
-        draw_panels(f"accuracy-{depth}", panel, x="steps", wide=True, log_from=10, description=title),
-        draw_panels(f"accuracy-{depth}-n", panel, x="steps", wide=False, log_from=10, description=title),
+        wide,
+        narrow,
         mean_table(title, "steps", bands, fraction=True),
         [Key(name, i) for i, name in enumerate(names)],
     )
@@ -211,8 +212,7 @@ def _unit(result: StudyResult) -> Figure:
         f"{DEPTHS['dense_3']}, seed {result.measured[0].seed}, over the validation pictures. The unit is the one whose"
         " percentiles travel a middling way among the 100 of its layer: it was not picked by eye."
     )
-    wide = draw_panels("unit", panels, x="steps", wide=True, log_from=10, description=title)
-    narrow = draw_panels("unit-n", panels, x="steps", wide=False, log_from=10, description=title)
+    wide, narrow = draw_panels("unit", panels, x="steps", log_from=10, description=title)
     return Figure(title, caption, wide, narrow, mean_table(title, "steps", [*panels[0].bands, *panels[1].bands]), keys)
 
 

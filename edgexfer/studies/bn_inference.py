@@ -17,10 +17,10 @@ import torch
 
 from edgexfer import nets
 from edgexfer.fold import fold_batchnorm
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key
 from edgexfer.report.values import percent
-from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
+from edgexfer.studies.drawing import Band, Panel, draw_panels, draw_shares, mean_table
 from edgexfer.studies.exported import exported_in_training_mode
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import held_split
@@ -201,10 +201,7 @@ def _sizes(result: StudyResult) -> Figure:
     bands = [Band(name, range(len(sizes)), values, i, dotted=True) for i, (name, values) in enumerate(lines.items())]
     title = "Test accuracy by whose statistics normalise, and by batch size"
     panels, ticks = [Panel("test accuracy", bands, fraction=True)], [(i, f"{size}") for i, size in enumerate(sizes)]
-    wide, narrow = (
-        draw_panels(f"sizes-{w}", panels, x="pictures a batch", wide=w, description=title, ticks=ticks)
-        for w in (True, False)
-    )
+    wide, narrow = draw_panels("sizes", panels, x="pictures a batch", description=title, ticks=ticks)
     table = mean_table(title, "batch", [dataclasses.replace(band, x=sizes) for band in bands], fraction=True)
     caption = f"The same weights throughout. {seeds_words(result)}"
     return Figure(title, caption, wide, narrow, table, [Key(name, i) for i, name in enumerate(lines)])
@@ -220,9 +217,7 @@ def _averages(result: StudyResult) -> Figure:
     bands = [Band(name, steps, values, i) for i, (name, values) in enumerate(lines.items())]
     title = "Test accuracy against steps, by how the statistics for inference are had"
     panels = [Panel("test accuracy", bands, fraction=True)]
-    wide, narrow = (
-        draw_panels(f"averages-{w}", panels, x="steps", wide=w, description=title, log_from=10) for w in (True, False)
-    )
+    wide, narrow = draw_panels("averages", panels, x="steps", description=title, log_from=10)
     caption = (
         f"At each step the three share their weights: a momentum changes nothing that is learned. {seeds_words(result)}"
         " The axis of steps is logarithmic from 10 on."
@@ -239,15 +234,8 @@ def _files(result: StudyResult) -> Figure:
         for size in ("1", "64"):
             mean = float(np.mean([one["export"][kind][size] for one in result.numbers]))
             rows.append(Bars(f"{name}, {size} at a time", [100 * mean], [f"{percent(mean)} right"]))
-    wide, narrow = (
-        draw_bars(f"files-{width}", rows, [0], axis="test accuracy, %", write=_one, width=width, description=title)
-        for width in (780, 320)
-    )
+    wide, narrow = draw_shares("files", rows, description=title)
     return Figure(title, "ONNX Runtime on the test pictures in shuffled order; means over the seeds.", wide, narrow)
-
-
-def _one(value: float) -> str:
-    return f"{value:.1f}"
 
 
 def _seen(result: StudyResult) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgexfer.data import Splits
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import percent
 from edgexfer.runs import Run
+from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.trainings import by_strategy, counted, kept
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
@@ -143,13 +144,7 @@ def _strategies(result: StudyResult) -> Figure:
         f"Pretrained on {first['source_images']:,} pictures of {first['source_words']}, transferred to"
         f" {first['target_images']:,} pictures of {len(first['target'])} classes. Means over the seeds."
     )
-    wide, narrow = (
-        draw_bars(
-            f"strategies-{width}", rows, list(range(len(networks))), axis="test accuracy, %",
-            write=lambda v: f"{v:.1f}", width=width, description=title,
-        )
-        for width in (780, 320)
-    )  # fmt: skip
+    wide, narrow = draw_shares("strategies", rows, description=title)
     return Figure(title, caption, wide, narrow, None, [Key(name, i) for i, name in enumerate(networks)])
 
 

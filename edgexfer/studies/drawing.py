@@ -11,12 +11,15 @@ import numpy as np
 from markupsafe import Markup
 
 from edgexfer.report import svg
+from edgexfer.report.bars import Bars, draw_bars
 from edgexfer.report.tables import Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_TIPS = 40
+WIDTHS = (780, 320)
+"""Of a drawing for a screen and for a phone, in CSS pixels."""
 Points = Sequence[float | None]
 
 
@@ -62,13 +65,11 @@ class Panel:
         title: What its vertical axis shows, with the unit.
         bands: The lines.
         fraction: Whether the vertical axis is in percent.
-        log: Whether the vertical axis is logarithmic.
     """
 
     title: str
     bands: Sequence[Band]
     fraction: bool = False
-    log: bool = False
 
 
 def draw_panels(
@@ -76,19 +77,17 @@ def draw_panels(
     panels: Sequence[Panel],
     *,
     x: str,
-    wide: bool,
     description: str,
     log_from: float | None = None,
     ticks: Sequence[tuple[float, str]] = (),
     height: float | None = None,
-) -> Markup:
-    """Panels over one horizontal axis.
+) -> tuple[Markup, Markup]:
+    """Panels over one horizontal axis, for a screen and for a phone.
 
     Args:
         name: Of the figure; unique on the page.
         panels: From top to bottom.
         x: What the horizontal axis shows.
-        wide: For a screen; else for a phone.
         description: What a screen reader says.
         log_from: Value from which the horizontal axis is logarithmic, if anywhere.
         ticks: Places and words of the horizontal axis, where numbers would not do.
@@ -96,21 +95,27 @@ def draw_panels(
     """
     tall = height or (250 if len(panels) == 1 else 170)
     heights = [tall + (30 if i == len(panels) - 1 else 0) for i in range(len(panels))]
-    tips: list[str] = []
-    with svg.panels(780 if wide else 320, heights) as (drawing, axes):
-        for panel, one in zip(panels, axes, strict=True):
-            one.set_title(panel.title, loc="left", color=svg.MUTED, fontsize=svg.FONT)
-            for band in panel.bands:
-                _draw(one, band, panel, x, tips)
-            one.margins(x=0.02, y=0.08)  # room for markers at the border
-            if panel.log:
-                one.set_yscale("log")
-            if panel.fraction:
-                one.set_ylim(top=min(1.004, one.get_ylim()[1]))
-                svg.percent_axis(one.yaxis)
-        _horizontal(axes[-1], [b for p in panels for b in p.bands], log_from, ticks)
-        axes[-1].set_xlabel(x)
-        return svg.inline(drawing, name, description, tips)
+    drawn = []
+    for width in WIDTHS:
+        tips: list[str] = []
+        with svg.panels(width, heights) as (drawing, axes):
+            for panel, one in zip(panels, axes, strict=True):
+                _fill(one, panel, x, tips)
+            _horizontal(axes[-1], [b for p in panels for b in p.bands], log_from, ticks)
+            axes[-1].set_xlabel(x)
+            drawn.append(svg.inline(drawing, f"{name}-{width}", description, tips))
+    wide, narrow = drawn
+    return wide, narrow
+
+
+def _fill(axes: Axes, panel: Panel, x: str, tips: list[str]) -> None:
+    axes.set_title(panel.title, loc="left", color=svg.MUTED, fontsize=svg.FONT)
+    for band in panel.bands:
+        _draw(axes, band, panel, x, tips)
+    axes.margins(x=0.02, y=0.08)  # room for markers at the border
+    if panel.fraction:
+        axes.set_ylim(top=min(1.004, axes.get_ylim()[1]))
+        svg.percent_axis(axes.yaxis)
 
 
 def _draw(axes: Axes, band: Band, panel: Panel, x: str, tips: list[str]) -> None:
@@ -146,6 +151,28 @@ def _horizontal(axes: Axes, bands: Sequence[Band], log_from: float | None, ticks
     axes.xaxis.set_major_locator(FixedLocator(marks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def draw_shares(
+    name: str, rows: Sequence[Bars], *, description: str, axis: str = "test accuracy, %"
+) -> tuple[Markup, Markup]:
+    """Bars of percentages, for a screen and for a phone; each row has as many as the first.
+
+    Args:
+        name: Of the figure; unique on the page.
+        rows: From top to bottom, their values in percent.
+        description: What a screen reader says.
+        axis: What the horizontal axis shows.
+    """
+    colours = range(len(rows[0].values))
+    wide, narrow = (
+        draw_bars(
+            f"{name}-{width}", rows, colours, axis=axis, write=lambda v: f"{v:.1f}", width=width,
+            description=description, most=100,
+        )
+        for width in WIDTHS
+    )  # fmt: skip
+    return wide, narrow
 
 
 def written(value: float, fraction: bool = False) -> str:

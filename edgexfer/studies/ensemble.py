@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.distill import Teachers, check_teachers, from_run
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import amount, percent
+from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, held_split
 from edgexfer.studies.stepping import picture_side
@@ -157,13 +158,7 @@ def _bars(result: StudyResult) -> Figure:
         Bars(name, [100 * sum(shares) / len(shares)], [f"{', '.join(map(percent, shares))}; {amount(cost)} operations"])
         for name, (shares, cost) in series.items()
     ]
-    wide, narrow = (
-        draw_bars(
-            f"bars-{width}", rows, [0], axis="test accuracy, %", write=lambda v: f"{v:.1f}", width=width,
-            description=title,
-        )
-        for width in (780, 320)
-    )  # fmt: skip
+    wide, narrow = draw_shares("bars", rows, description=title)
     caption = (
         f"Means over the seeds; {result.numbers[0]['train_images']:,} training pictures. The student is of the"
         f" structure of the first group's members, and is taught at T = {TEMPERATURE:g} by the geometric mean."

@@ -147,10 +147,7 @@ def tell(result: StudyResult) -> Telling:
     )
     panels = [Panel("test accuracy", bands, fraction=True)]
     ticks = [(depth, f"{depth}") for depth in depths]
-    wide, narrow = (
-        draw_panels(f"depth-{w}", panels, x="copied layers", wide=w, description=title, ticks=ticks)
-        for w in (True, False)
-    )
+    wide, narrow = draw_panels("depth", panels, x="copied layers", description=title, ticks=ticks)
     table = mean_table(title, "copied layers", bands, fraction=True)
     keys = [Key(f"copied and {kind}", i) for i, kind in enumerate(KINDS)]
     return Telling([Figure(title, caption, wide, narrow, table, keys)], _seen(result), _LITERATURE, _DIFFERS)

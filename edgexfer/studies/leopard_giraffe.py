@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from edgexfer.data import Splits
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key
 from edgexfer.report.values import duration, percent
+from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves, held_split, with_classes
 from edgexfer.studies.stepping import picture_side
@@ -108,10 +109,7 @@ def tell(result: StudyResult) -> Telling:
         ]
         rows.append(Bars(network, values, [f"{kind}: {v:.1f}%" for kind, v in zip(kinds, values, strict=True)]))
     title = "Share of each class that is right, with a new output layer"
-    wide, narrow = (
-        draw_bars(f"two-{width}", rows, [0, 1], axis="%", write=lambda v: f"{v:.1f}", width=width, description=title)
-        for width in (780, 320)
-    )
+    wide, narrow = draw_shares("two", rows, description=title, axis="%")
     pairs = "; ".join(f"{one['known']} and {one['unknown']}" for one in result.numbers)
     caption = f"Known and unknown, seed by seed: {pairs}. {result.numbers[0]['train_images']:,} training pictures."
     if not result.numbers[0]["pretrained_here"]:

@@ -143,9 +143,7 @@ def tell(result: StudyResult) -> Telling:
         f" features first. {seeds_words(result)}"
     )
     panels, ticks = [Panel("validation accuracy", bands, fraction=True)], [(e, f"{e}") for e in range(EPOCHS + 1)]
-    wide, narrow = (
-        draw_panels(f"epochs-{w}", panels, x="epoch", wide=w, description=title, ticks=ticks) for w in (True, False)
-    )
+    wide, narrow = draw_panels("epochs", panels, x="epoch", description=title, ticks=ticks)
     keys = [Key(name, i) for i, name in enumerate(lines)]
     figure = Figure(title, caption, wide, narrow, mean_table(title, "epoch", bands, fraction=True), keys)
     return Telling([figure], _seen(result), _LITERATURE, _DIFFERS, [_table(result)])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import percent
-from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
+from edgexfer.studies.drawing import Band, Panel, draw_panels, draw_shares, mean_table
 from edgexfer.studies.values import Numbers, StudyResult, Telling
 from edgexfer.studies.words import claim_words, listed, percent_of, seeds_words
 
@@ -88,9 +88,7 @@ def _against(result: StudyResult, key: str, fixed: tuple[str, float]) -> list[Fi
     other = f"weight {fixed[1]:g}" if key == "temperature" else f"temperature {fixed[1]:g}"
     panels, ticks = [Panel("test accuracy", bands, fraction=True)], [(i, f"{v:g}") for i, v in enumerate(values)]
     axis = "temperature T" if key == "temperature" else "weight of the soft term"
-    wide, narrow = (
-        draw_panels(f"{key}-{w}", panels, x=axis, wide=w, description=title, ticks=ticks) for w in (True, False)
-    )
+    wide, narrow = draw_panels(key, panels, x=axis, description=title, ticks=ticks)
     table = mean_table(title, words, [Band(b.name, values, b.values, b.colour) for b in bands], fraction=True)
     caption = f"At {other}. {seeds_words(result)}"
     return [Figure(title, caption, wide, narrow, table, [Key(name, i) for i, name in enumerate(lines)])]
@@ -136,10 +134,7 @@ def _bars(name: str, title: str, caption: str, values: Mapping[str, Sequence[flo
         Bars(label, [100 * float(np.mean(shares))], [", ".join(percent(share) for share in shares)])
         for label, shares in values.items()
     ]
-    wide, narrow = (
-        draw_bars(f"{name}-{width}", rows, [0], axis="%", write=lambda v: f"{v:.1f}", width=width, description=title)
-        for width in (780, 320)
-    )
+    wide, narrow = draw_shares(name, rows, description=title, axis="%")
     means = [Row(label, [percent_of(shares)]) for label, shares in values.items()]
     table = Table(title, ("", "mean and spread"), means)
     return Figure(title, caption, wide, narrow, table)

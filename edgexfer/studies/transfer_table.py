@@ -16,9 +16,10 @@ from typing import Any
 
 from edgexfer.data import Splits
 from edgexfer.errors import DataError
-from edgexfer.report.bars import Bars, draw_bars
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import amount, percent
+from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
@@ -150,13 +151,7 @@ def _bars(result: StudyResult) -> Figure:
         values = [100 * _mean(result, name, backbone, "test_top1") for backbone in names]
         rows.append(Bars(name, values, [f"{b}: {v:.1f}%" for b, v in zip(names, values, strict=True)]))
     title = "Test accuracy after fine-tuning, by data set and backbone"
-    wide, narrow = (
-        draw_bars(
-            f"table-{width}", rows, list(range(len(names))), axis="test accuracy, %", write=lambda v: f"{v:.1f}",
-            width=width, description=title,
-        )
-        for width in (780, 320)
-    )  # fmt: skip
+    wide, narrow = draw_shares("table", rows, description=title)
     return Figure(title, "Means over the seeds.", wide, narrow, None, [Key(name, i) for i, name in enumerate(names)])
 
 

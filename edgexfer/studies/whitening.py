@@ -126,9 +126,7 @@ def tell(result: StudyResult) -> Telling:
         ]
         panels.append(Panel(title, bands))
     name = "Loss, bias and weights against steps"
-    wide, narrow = (
-        draw_panels(f"growth-{w}", panels, x="full gradient steps", wide=w, description=name) for w in (True, False)
-    )
+    wide, narrow = draw_panels("growth", panels, x="full gradient steps", description=name)
     caption = f"One sigmoid unit on 8 x 8 grey pixels: is it the class or not? {seeds_words(result)}"
     keys = [Key(variant, i) for i, variant in enumerate(VARIANTS)]
     return Telling(

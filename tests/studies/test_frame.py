@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,10 +13,11 @@ from click.testing import CliRunner, Result
 from edgexfer.cli.main import cli
 from edgexfer.errors import FormatError, RecipeError, UnknownNameError, WouldOverwriteError
 from edgexfer.registry import Registry
+from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure
 from edgexfer.studies import running
 from edgexfer.studies.catalogue import Entry, studies
-from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
+from edgexfer.studies.drawing import Band, Panel, draw_panels, draw_shares, mean_table
 from edgexfer.studies.page import render, verdict
 from edgexfer.studies.running import StudyTarget, run_study
 from edgexfer.studies.values import (
@@ -146,15 +148,25 @@ def result_of(*claims: Claim, fast: bool = False) -> StudyResult:
 
 def test_the_page_is_whole_and_escapes_hostile_names() -> None:
     bands = [Band(HOSTILE[0], [1, 2, 3], [[0.5, None, 0.7], [0.4, 0.5]], 0, dotted=True)]
-    drawn = draw_panels("f", [Panel(HOSTILE[2], bands, fraction=True)], x=HOSTILE[1], wide=True, description=HOSTILE[0])
+    drawn = draw_panels("f", [Panel(HOSTILE[2], bands, fraction=True)], x=HOSTILE[1], description=HOSTILE[0])
     table = mean_table(HOSTILE[0], "x", bands)
-    figure = Figure(HOSTILE[0], HOSTILE[1], drawn, drawn, table)
+    figure = Figure(HOSTILE[0], HOSTILE[1], *drawn, table)
     page = render(result_of(claim(0.1), fast=True), Telling([figure], HOSTILE[0], HOSTILE[1], HOSTILE[2]))
     assert "<script" not in page and "<img" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
     assert "This is the short form" in page
+
+
+def test_no_tick_of_a_share_lies_beyond_all() -> None:
+    rows = [Bars("a", [99.0, 3.0], ["", ""])]
+    for drawn in draw_shares("s", rows, description="shares"):
+        root = ElementTree.fromstring(drawn.replace("xlink:href", "href"))
+        words = [str(element.text) for element in root.iter("text")]
+        ticks = [float(word) for word in words if word.isdecimal()]
+        assert max(ticks) == 100.0 and len(ticks) >= 5
+        assert "99.0" in words
 
 
 def test_the_verdict_says_what_did_not_appear() -> None:
