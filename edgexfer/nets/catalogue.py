@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.errors import NetworkError
-from edgexfer.nets import cifar_resnet, cifar_resnet_x4, cifar_wrn, own, published, tiny_darknet, torchvision_nets
+from edgexfer.nets import (
+    cifar_resnet,
+    cifar_resnet50,
+    cifar_resnet_x4,
+    cifar_wrn,
+    own,
+    published,
+    tiny_darknet,
+    torchvision_nets,
+)
 from edgexfer.nets.activations import replace_activations, split_name
 from edgexfer.nets.cifar_mobilenet_v2 import CifarMobileNetV2
-from edgexfer.nets.cifar_resnet import CifarResNet
-from edgexfer.nets.cifar_resnet50 import CifarResNet50
-from edgexfer.nets.cifar_resnet_x4 import CifarResNetX4
 from edgexfer.nets.cifar_wrn import CifarWideResNet
 from edgexfer.nets.mlperf_resnet8 import MlperfResNet8
 from edgexfer.nets.mobilenet_v1 import WIDTHS, MobileNetV1
@@ -40,10 +46,10 @@ def _own_builders() -> dict[str, Callable[[int], Network]]:
             name = kind if width == 1 else f"{kind}-{width}"
             builders[name] = functools.partial(MobileNetV1, width=width, slope=slope)
     for depth in cifar_resnet.DEPTHS:
-        builders[f"cifar-resnet{depth}"] = functools.partial(CifarResNet, depth=depth)
+        builders[f"cifar-resnet{depth}"] = functools.partial(cifar_resnet.cifar_resnet, depth=depth)
     for depth in cifar_resnet_x4.DEPTHS:
-        builders[f"cifar-resnet{depth}x4"] = functools.partial(CifarResNetX4, depth=depth)
-    builders["cifar-resnet50"] = CifarResNet50
+        builders[f"cifar-resnet{depth}x4"] = functools.partial(cifar_resnet_x4.cifar_resnet_x4, depth=depth)
+    builders["cifar-resnet50"] = cifar_resnet50.cifar_resnet50
     for depth, widening in cifar_wrn.KINDS:
         builders[f"cifar-wrn-{depth}-{widening}"] = functools.partial(CifarWideResNet, depth=depth, widening=widening)
     builders["cifar-mobilenet-v2-0.5"] = CifarMobileNetV2

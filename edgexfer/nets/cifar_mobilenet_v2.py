@@ -8,13 +8,15 @@ Submodules are named as in the checkpoints of RepDistiller and mdistiller (``con
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import cast
 
 import torch
 from torch import nn
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.cifar_resnet import stage
+from edgexfer.nets.network import Network, initialise
 
 WIDTH = 0.5
 FEATURES = 1_280
@@ -39,18 +41,14 @@ class CifarMobileNetV2(Network):
         stages = []
         for expansion, wide, blocks, stride in _STAGES:
             out = int(wide * WIDTH)
-            first = Block(channels, out, stride, expansion)
-            stages.append(nn.Sequential(first, *(Block(out, out, 1, expansion) for _ in range(blocks - 1))))
+            stages.append(stage(functools.partial(Block, expansion=expansion), channels, out, blocks, stride))
             channels = out
         self.blocks = nn.Sequential(*stages)
         self.conv2 = _convolution(channels, FEATURES, 1, 1)
         self.classifier = nn.Linear(FEATURES, num_classes)
         self.embedding_dim = FEATURES
         self.num_classes = num_classes
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        init_head(self.classifier)
+        initialise(self)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features (N, 1280) of normalised pixels (N, 3, H, W)."""

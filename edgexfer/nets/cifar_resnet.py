@@ -7,47 +7,64 @@ side. Submodules are named as in the widely passed-on CIFAR-10 checkpoints (``co
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.network import Network, initialise
 
 DEPTHS = (20, 32, 44, 56, 110)
+MakeBlock = Callable[[int, int, int], nn.Module]
+"""From channels, channels given and stride to a block."""
 
 
 class CifarResNet(Network):
-    """A residual network of three stages with 16, 32 and 64 channels.
+    """Stages of residual blocks behind a 3x3 convolution; each stage but the first halves the size.
 
     Args:
         num_classes: Number of logits.
-        depth: Number of weighted layers, 6n + 2.
+        front: Channels of the convolution in front.
+        stages: Channels and number of blocks of each stage.
+        block: What the stages consist of.
+        head_name: What the last layer is called.
     """
 
-    head_name = "linear"
-
-    def __init__(self, num_classes: int, depth: int) -> None:
+    def __init__(
+        self, num_classes: int, front: int, stages: Sequence[tuple[int, int]], block: MakeBlock, head_name: str
+    ) -> None:
         super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, blocks, 1)
-        self.layer2 = _stage(16, 32, blocks, 2)
-        self.layer3 = _stage(32, 64, blocks, 2)
-        self.linear = nn.Linear(64, num_classes)
-        self.embedding_dim = 64
+        self.conv1 = nn.Conv2d(3, front, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(front)
+        self.stage_names = tuple(f"layer{number}" for number in range(1, len(stages) + 1))
+        channels = front
+        for name, (out, blocks) in zip(self.stage_names, stages, strict=True):
+            self.add_module(name, stage(block, channels, out, blocks, 1 if name == "layer1" else 2))
+            channels = out
+        self.head_name = head_name
+        self.add_module(head_name, nn.Linear(channels, num_classes))
+        self.embedding_dim = channels
         self.num_classes = num_classes
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        init_head(self.linear)
+        initialise(self)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Pooled features (N, 64) of normalised pixels (N, 3, H, W)."""
+        """Pooled features (N, D) of normalised pixels (N, 3, H, W)."""
         x = F.relu(self.bn1(self.conv1(x)))
-        return cast(torch.Tensor, self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
+        for name in self.stage_names:
+            x = getattr(self, name)(x)
+        return x.mean((2, 3))
+
+
+def cifar_resnet(num_classes: int, depth: int) -> CifarResNet:
+    """The network with stages of 16, 32 and 64 channels and ``depth`` = 6n + 2 weighted layers."""
+    blocks = (depth - 2) // 6
+    return CifarResNet(num_classes, 16, [(16, blocks), (32, blocks), (64, blocks)], Block, "linear")
+
+
+def stage(block: MakeBlock, channels: int, out: int, blocks: int, stride: int) -> nn.Sequential:
+    """Blocks that give ``out`` channels, the first of which changes the shape."""
+    return nn.Sequential(block(channels, out, stride), *(block(out, out, 1) for _ in range(blocks - 1)))
 
 
 class Block(nn.Module):
@@ -70,8 +87,3 @@ class Block(nn.Module):
         if self.padding:
             x = F.pad(x, (0, 0, 0, 0, self.padding, self.padding))
         return F.relu(y + x)
-
-
-def _stage(channels: int, out: int, blocks: int, stride: int) -> nn.Sequential:
-    first = Block(channels, out, stride)
-    return nn.Sequential(first, *(Block(out, out, 1) for _ in range(blocks - 1)))

@@ -11,49 +11,19 @@ usual.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.cifar_resnet import CifarResNet
 
 DEPTHS = (8, 32)
-CHANNELS = (32, 64, 128, 256)
 
 
-class CifarResNetX4(Network):
-    """A residual network of three stages with 64, 128 and 256 channels.
-
-    Args:
-        num_classes: Number of logits.
-        depth: Number of weighted layers, 6n + 2.
-    """
-
-    head_name = "fc"
-
-    def __init__(self, num_classes: int, depth: int) -> None:
-        super().__init__()
-        blocks = (depth - 2) // 6
-        front, first, second, third = CHANNELS
-        self.conv1 = nn.Conv2d(3, front, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(front)
-        self.layer1 = _stage(front, first, blocks, 1)
-        self.layer2 = _stage(first, second, blocks, 2)
-        self.layer3 = _stage(second, third, blocks, 2)
-        self.fc = nn.Linear(third, num_classes)
-        self.embedding_dim = third
-        self.num_classes = num_classes
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        init_head(self.fc)
-
-    def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Pooled features (N, 256) of normalised pixels (N, 3, H, W)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        return cast(torch.Tensor, self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
+def cifar_resnet_x4(num_classes: int, depth: int) -> CifarResNet:
+    """The network with ``depth`` = 6n + 2 weighted layers."""
+    blocks = (depth - 2) // 6
+    return CifarResNet(num_classes, 32, [(64, blocks), (128, blocks), (256, blocks)], Block, "fc")
 
 
 class Block(nn.Module):
@@ -76,7 +46,3 @@ class Block(nn.Module):
 def projection(channels: int, out: int, stride: int) -> nn.Sequential:
     """An option-B shortcut: a 1x1 convolution with BatchNorm."""
     return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-
-
-def _stage(channels: int, out: int, blocks: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Block(channels, out, stride), *(Block(out, out, 1) for _ in range(blocks - 1)))

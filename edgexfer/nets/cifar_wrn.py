@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.cifar_resnet import stage
+from edgexfer.nets.network import Network, initialise
 
 KINDS = ((16, 1), (16, 2), (40, 1), (40, 2), (28, 10))
 """Depth and widening of those that are registered."""
@@ -43,10 +44,7 @@ class CifarWideResNet(Network):
         self.bn1 = nn.BatchNorm2d(self.embedding_dim)
         self.fc = nn.Linear(self.embedding_dim, num_classes)
         self.num_classes = num_classes
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        init_head(self.fc)
+        initialise(self)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features (N, 64k) of normalised pixels (N, 3, H, W)."""
@@ -59,7 +57,7 @@ class Stage(nn.Module):
 
     def __init__(self, channels: int, out: int, blocks: int, stride: int) -> None:
         super().__init__()
-        self.layer = nn.Sequential(Block(channels, out, stride), *(Block(out, out, 1) for _ in range(blocks - 1)))
+        self.layer = stage(Block, channels, out, blocks, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Features (N, channels, H, W) in, (N, out, H / stride, W / stride) out."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.network import Network, initialise
 
 _RIGHT_AND_BOTTOM = (0, 1, 0, 1)
 
@@ -35,11 +35,7 @@ class MlperfResNet8(Network):
         self.fc = nn.Linear(64, num_classes)
         self.embedding_dim = 64
         self.num_classes = num_classes
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        init_head(self.fc)
+        initialise(self)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features (N, 64) of pixels (N, 3, H, W)."""

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.network import Network, initialise
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 # (output channels at width 1, stride) of each depthwise separable unit, in three stages.
@@ -46,13 +46,7 @@ class MobileNetV1(Network):
         self.fc = nn.Linear(channels, num_classes)
         self.embedding_dim = channels
         self.num_classes = num_classes
-        self._initialise(slope)
-
-    def _initialise(self, slope: float) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu")
-        init_head(self.fc)
+        initialise(self, slope)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features (N, 1024 x width) of normalised pixels (N, 3, H, W)."""

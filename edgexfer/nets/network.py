@@ -105,6 +105,25 @@ def reset_head(net: Network, num_classes: int, seed: int = 0) -> None:
     init_head(head, torch.Generator().manual_seed(seed))
 
 
+def initialise(net: Network, slope: float = 0.0) -> None:
+    """Draws the first weights of a network of convolutions that are followed by LeakyReLU, in place.
+
+    Weights are normal with He's variance by fan-out (He et al., "Delving Deep into Rectifiers", ICCV 2015, section
+    2.2), biases zero; the head is filled by ``init_head``.
+
+    Args:
+        net: The network.
+        slope: LeakyReLU's slope below zero; 0 is a ReLU.
+    """
+    head = getattr(net, net.head_name)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module is not head:
+            nn.init.kaiming_normal_(module.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    init_head(head)
+
+
 def init_head(head: nn.Module, generator: torch.Generator | None = None) -> None:
     """Fills a head: weights uniform within ``1 / sqrt(D)`` of zero, biases zero."""
     weight, bias = head.weight, head.bias

@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from edgexfer.nets.network import Network, init_head
+from edgexfer.nets.network import Network, initialise
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 # (kernel, output channels at width 1); "M" is a 2x2 max-pooling with stride 2.
@@ -54,12 +54,7 @@ class TinyDarknet(Network):
         self.head = nn.Conv2d(channels, num_classes, 1)
         self.embedding_dim = channels
         self.num_classes = num_classes
-        self._initialise(slope)
-
-    def _initialise(self, slope: float) -> None:
-        for conv, _ in self.units():
-            nn.init.kaiming_normal_(conv.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu")
-        init_head(self.head)
+        initialise(self, slope)
 
     def units(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         """The convolutions with their BatchNorm, in order; the classifier is not among them."""

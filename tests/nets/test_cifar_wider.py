@@ -137,7 +137,7 @@ def test_wide_block_activates_before_it_adds(scramble, close):
 
 def test_residual_blocks_add_before_the_last_relu(scramble, close):
     x = torch.randn(2, 4, 8, 8)
-    plain, bottle, projected = scramble(Block(4, 4, 1)), scramble(Bottleneck(4, 1, 1)), scramble(Block(4, 6, 2))
+    plain, bottle, projected = scramble(Block(4, 4, 1)), scramble(Bottleneck(4, 4, 1)), scramble(Block(4, 6, 2))
     with torch.no_grad():
         inner = plain.bn2(plain.conv2(F.relu(plain.bn1(plain.conv1(x)))))
         assert plain.downsample is None and close(plain(x), F.relu(inner + x))
