@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.progress import ENDING, INTERRUPTED, Progress, born, write_progress
-from edgexfer.training.listener import Listener
+from edgexfer.training.listener import Listener, Several, Silent
 
 EVERY_S = 1.0
 
@@ -27,20 +27,20 @@ def followed(run: Path, epochs: int, listener: Listener) -> Iterator[Listener]:
         listener: Hears how it goes; is told first that a training starts.
     """
     listener.training(run, epochs)
-    told = _Followed(run, epochs, listener)
+    told = _Written(run, epochs)
     try:
-        yield told
+        yield Several((listener, told))
     except BaseException:
         told.write(state=INTERRUPTED)
         raise
     told.write(state=ENDING)
 
 
-class _Followed:
-    """Passes everything on; what moves the progress is written down, at most once in ``EVERY_S``."""
+class _Written(Silent):
+    """Writes down what moves the progress, at most once in ``EVERY_S``."""
 
-    def __init__(self, run: Path, epochs: int, listener: Listener) -> None:
-        self._run, self._listener = run, listener
+    def __init__(self, run: Path, epochs: int) -> None:
+        self._run = run
         self._ended, self._written = 0, 0.0
         now, pid = time.time(), os.getpid()
         self._progress = Progress(epochs, started=now, pid=pid, born=born(pid), host=socket.gethostname())
@@ -52,36 +52,17 @@ class _Followed:
         self._progress = replace(self._progress, updated=time.time(), **changes)
         write_progress(self._run, self._progress)
 
-    def training(self, run: Path, epochs: int) -> None:
-        """Passes it on."""
-        self._listener.training(run, epochs)
-
-    def say(self, text: str) -> None:
-        """Passes it on."""
-        self._listener.say(text)
-
-    def warn(self, text: str) -> None:
-        """Passes it on."""
-        self._listener.warn(text)
-
     def begin(self, title: str, total: int) -> None:
-        """Passes it on; in a fit loop it is an epoch that begins."""
+        """In a fit loop it is an epoch that begins."""
         self._progress = replace(self._progress, step=0, steps=total)
-        self._listener.begin(title, total)
 
     def advance(self, done: int, note: str) -> None:
-        """Passes it on."""
-        self._listener.advance(done, note)
+        """A step is done."""
         if time.monotonic() - self._written >= EVERY_S:
             self.write(step=done, note=note)
 
-    def end(self) -> None:
-        """Passes it on."""
-        self._listener.end()
-
     def epoch(self, metrics: Mapping[str, Any]) -> None:
-        """Passes it on; the epoch is counted."""
-        self._listener.epoch(metrics)
+        """The epoch is counted."""
         self._ended += 1
         mean = (time.time() - self._progress.started) / self._ended
         self.write(epochs_done=int(metrics["epoch"]), step=0, epoch_s=mean)
