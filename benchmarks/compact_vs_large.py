@@ -93,7 +93,7 @@ def save(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
     facts = {
         "pretraining": "six animal classes of cifar10/train, 1,000 pictures each, 32 x 32",
         "published": PUBLISHED,
-        "parameters": {name: nets.about_parameters(name) for name in NETWORKS},
+        "parameters": {name: nets.about(name).parameters for name in NETWORKS},
     }
     write_json(options.out, {**header(), **facts, "rows": list(rows), "summary": summary(rows)})
 

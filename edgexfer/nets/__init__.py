@@ -6,12 +6,11 @@ A created network takes normalised pixels (N, 3, H, W): ``net(x)`` gives logits 
 
 from edgexfer.nets.activations import ACTIVATIONS, split_name, with_activation
 from edgexfer.nets.catalogue import (
-    about_parameters,
+    about,
     build,
     check_input_size,
     create,
     describe,
-    is_normalised,
     min_input_size,
     names,
     nearest_input_size,
@@ -31,7 +30,7 @@ __all__ = [
     "Network",
     "Normalized",
     "SplitNetwork",
-    "about_parameters",
+    "about",
     "build",
     "check_input_size",
     "count_operations",
@@ -39,7 +38,6 @@ __all__ = [
     "create",
     "describe",
     "head_parameters",
-    "is_normalised",
     "load_darknet",
     "load_weights",
     "min_input_size",

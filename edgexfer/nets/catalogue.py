@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgexfer.nets.cifar_mobilenet_v2 import CifarMobileNetV2
 from edgexfer.nets.cifar_wrn import CifarWideResNet
 from edgexfer.nets.mlperf_resnet8 import MlperfResNet8
 from edgexfer.nets.mobilenet_v1 import WIDTHS, MobileNetV1
-from edgexfer.nets.network import NORMALISING, Network, check_classes, count_parameters, reset_head, seeded
+from edgexfer.nets.network import Network, check_classes, count_parameters, is_normalised, reset_head, seeded
 from edgexfer.nets.table import STATISTICS, TABLE, Facts, facts
 from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.nets.weights import load_with_its_classes
@@ -202,7 +203,7 @@ def min_input_size(name: str) -> int:
     Raises:
         UnknownNameError: No network goes by that name.
     """
-    return 1 if _is_own(name) else _registered(name).minimum
+    return _known(name).minimum
 
 
 def nearest_input_size(name: str, image_size: int) -> int:
@@ -211,9 +212,7 @@ def nearest_input_size(name: str, image_size: int) -> int:
     Raises:
         UnknownNameError: No network goes by that name.
     """
-    if _is_own(name):
-        return image_size
-    known = _registered(name)
+    known = _known(name)
     steps = max(-(-known.minimum // known.multiple), (image_size + (known.multiple - 1) // 2) // known.multiple)
     return steps * known.multiple
 
@@ -227,7 +226,7 @@ def check_input_size(name: str, input_size: tuple[int, int]) -> None:
             network needs it; the message names what is allowed.
     """
     height, width = input_size
-    known = Facts.unbounded() if _is_own(name) else _registered(name)
+    known = _known(name)
     found = f"{name} cannot take {height} x {width} pixels: "
     if min(height, width) < known.minimum:
         raise NetworkError(f"{found}its smallest input is {known.minimum} x {known.minimum}; pass a larger image size")
@@ -241,26 +240,18 @@ def check_input_size(name: str, input_size: tuple[int, int]) -> None:
         raise NetworkError(f"{found}it takes square pictures only; pass one number as the image size")
 
 
-def about_parameters(name: str) -> int:
-    """Number of parameters of a network, about: at 1,000 classes, and counted for the user's own.
+def about(name: str) -> Facts:
+    """What is known of a network; the user's own is built, and its parameters and normalising layers are looked up.
 
     Raises:
         UnknownNameError: No network goes by that name.
         NetworkError: The user's own network cannot be built.
     """
-    return count_parameters(create(name, 2)) if _is_own(name) else _registered(name).parameters
-
-
-def is_normalised(name: str) -> bool:
-    """Whether anything normalises between a network's layers; without, it bears small learning rates only.
-
-    Raises:
-        UnknownNameError: No network goes by that name.
-        NetworkError: The user's own network cannot be built.
-    """
-    if _is_own(name):
-        return any(isinstance(module, NORMALISING) for module in create(name, 2).modules())
-    return _registered(name).normalised
+    known = _known(name)
+    if not _is_own(name):
+        return known
+    net = create(name, 2)
+    return replace(known, parameters=count_parameters(net), normalised=is_normalised(net))
 
 
 def source_sha256(name: str) -> str | None:
@@ -271,6 +262,11 @@ def source_sha256(name: str) -> str | None:
 
 def _is_own(name: str) -> bool:
     return own.is_own(split_name(name)[0])
+
+
+def _known(name: str) -> Facts:
+    """What the table holds of a network; the user's own has no bounds, and is tried instead."""
+    return Facts.unbounded() if _is_own(name) else _registered(name)
 
 
 def _registered(name: str) -> Facts:

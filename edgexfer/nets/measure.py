@@ -15,7 +15,7 @@ from torch import nn
 
 from edgexfer.nets.catalogue import OWN, build, names
 from edgexfer.nets.counting import count_operations, shapes_only, without_memory
-from edgexfer.nets.network import NORMALISING, count_parameters
+from edgexfer.nets.network import count_parameters, is_normalised
 from edgexfer.nets.table import Facts, facts
 from edgexfer.torchvision_import import import_torchvision
 
@@ -40,7 +40,7 @@ def measure(name: str) -> Facts:
         interpolation=known.interpolation,
         statistics=known.statistics,
         file=known.file,
-        normalised=any(isinstance(module, NORMALISING) for module in net.modules()),
+        normalised=is_normalised(net),
     )
 
 

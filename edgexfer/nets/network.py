@@ -17,8 +17,7 @@ from torch import nn
 
 from edgexfer.errors import NetworkError
 
-NORMALISING = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
-"""Layers that keep what is between a network's others in range, whatever the learning rate does."""
+_NORMALISING = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 class Network(nn.Module):
@@ -149,6 +148,11 @@ def head_parameters(net: Network) -> list[nn.Parameter]:
 def count_parameters(net: nn.Module) -> int:
     """Number of trainable values, whether or not they are frozen now (BatchNorm's running statistics excluded)."""
     return sum(p.numel() for p in net.parameters())
+
+
+def is_normalised(net: nn.Module) -> bool:
+    """Whether a layer keeps what is between the others in range; without, a network bears small learning rates only."""
+    return any(isinstance(module, _NORMALISING) for module in net.modules())
 
 
 def check_classes(num_classes: int) -> None:

@@ -142,15 +142,15 @@ def prepare(
     """
     ranks = current_ranks()
     device = find_device(recipe.device, ranks)
-    usual = nets.preprocessing_for(model)
+    usual, known = nets.preprocessing_for(model), nets.about(model)
     facts = Facts(
         len(splits.train),
         splits.image_size,
         max(usual.input_size),
         weights != "none",
         has_soft_labels,
-        nets.about_parameters(model),
-        normalised=nets.is_normalised(model),
+        known.parameters,
+        normalised=known.normalised,
         processes=ranks.count,
     )
     settings, reasons = settle(recipe, facts)

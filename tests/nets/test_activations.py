@@ -44,7 +44,7 @@ def test_weights_of_the_plain_network_fit(tmp_path: Path) -> None:
 def test_what_is_known_of_a_name_holds_for_its_variants() -> None:
     assert nets.preprocessing_for("efficientnet_b0+relu") == nets.preprocessing_for("efficientnet_b0")
     assert nets.min_input_size("inception_v3+relu") == nets.min_input_size("inception_v3")
-    assert nets.about_parameters("tiny-darknet+relu") == nets.about_parameters("tiny-darknet")
+    assert nets.about("tiny-darknet+relu") == nets.about("tiny-darknet")
     assert nets.nearest_input_size("mlperf-resnet8+relu", 33) == nets.nearest_input_size("mlperf-resnet8", 33)
     assert nets.with_activation("tiny-darknet", "relu") == nets.with_activation("tiny-darknet+relu", "relu")
     assert nets.with_activation("tiny-darknet", None) == "tiny-darknet"

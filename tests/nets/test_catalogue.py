@@ -140,11 +140,12 @@ def test_the_nearest_size_is_one_that_the_network_takes(name, asked, given):
 
 
 def test_what_normalises_between_its_layers(tmp_path):
-    assert nets.is_normalised("resnet18") and nets.is_normalised("vit_b_16") and nets.is_normalised("vgg11_bn")
-    assert not nets.is_normalised("squeezenet1_1") and not nets.is_normalised("vgg11")
+    assert all(nets.about(name).normalised for name in ("resnet18", "vit_b_16", "vgg11_bn"))
+    assert not any(nets.about(name).normalised for name in ("squeezenet1_1", "vgg11"))
     file = tmp_path / "net.py"
     text = "from torch import nn\ndef build(k): return nn.Sequential(nn.Conv2d(3, 4, 3){}, nn.AdaptiveAvgPool2d(1), "
     text += "nn.Flatten(), nn.Linear(4, k))"
-    for norm, expected in (("", False), (", nn.GroupNorm(2, 4)", True)):
+    for norm, more, expected in (("", 0, False), (", nn.GroupNorm(2, 4)", 8, True)):
         file.write_text(text.format(norm))
-        assert nets.is_normalised(f"{file}:build") is expected
+        found = nets.about(f"{file}:build")
+        assert (found.normalised, found.parameters) == (expected, 3 * 4 * 9 + 4 + more + 4 * 2 + 2)
