@@ -32,7 +32,11 @@ def synchronised(net: M, device: torch.device) -> M:
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm whose training statistics are those of all processes; in inference mode the ordinary one."""
+    """BatchNorm whose training statistics are those of all processes; in inference mode the ordinary one.
+
+    Processes differ in how many batches they evaluate, so they must not wait for one another there, even for a layer
+    that keeps no statistics.
+    """
 
     @classmethod
     def of(cls, norm: nn.modules.batchnorm._BatchNorm) -> SyncedBatchNorm:
@@ -45,9 +49,10 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Values (N, C, ...) in and out."""
-        if not self.training and self.running_mean is not None:
+        if not self.training:
+            of_the_batch = self.running_mean is None
             return functional.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+                input, self.running_mean, self.running_var, self.weight, self.bias, of_the_batch, 0.0, self.eps
             )
         x = input if input.dtype == torch.float64 else input.float()
         places = [0, *range(2, x.ndim)]

@@ -209,6 +209,13 @@ def test_synchronised_batchnorm_is_batchnorm_over_all_pictures(momentum: float |
     assert int(plain[2]) == 3 and int(synced[2]) == 2
 
 
+def test_a_layer_without_statistics_evaluates_without_the_others() -> None:
+    plain = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)).eval()
+    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    expected = plain(x)
+    assert torch.equal(synchronised(plain, CPU)(x), expected)
+
+
 def test_parts_make_the_whole_batch() -> None:
     whole = list(batches(ALONE, images=49))
     parts = [list(batches(Ranks(rank, 3), images=49)) for rank in range(3)]
