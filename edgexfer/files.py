@@ -117,6 +117,22 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def reserve(handle: int, size_bytes: int) -> None:
+    """Makes an empty file as long as that, of zeros that are really there, so that it can be mapped.
+
+    A full disk is then an error here, and not a crash when the mapping is written to.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size_bytes)
+        return
+    block = bytes(1 << 20)
+    for start in range(0, size_bytes, len(block)):
+        os.write(handle, block[: size_bytes - start])
+
+
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal, read in blocks."""
     with path.open("rb") as stream:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from edgexfer.data.index import cache_folder
 from edgexfer.distill.packing import Words, checks, pack, unpack, words_a_row
 from edgexfer.errors import FormatError
-from edgexfer.files import FORMAT, read_json, remove, to_json, write_json
+from edgexfer.files import FORMAT, read_json, remove, reserve, to_json, write_json
 
 ABOUT_FILE = "about.json"
 Indices = NDArray[np.int64]
@@ -149,7 +149,7 @@ class OutputCache:
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             with part.open("wb") as stream:
-                _reserve(stream.fileno(), size)
+                reserve(stream.fileno(), size)
             _take_place(part, path, size)
         finally:
             part.unlink(missing_ok=True)
@@ -170,17 +170,3 @@ def _take_place(part: Path, path: Path, size: int) -> None:
         return
     except OSError:  # a disk without hard links
         part.replace(path)
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Makes a file of ``size`` zero bytes that are really there.
-
-    Raises:
-        OSError: The disk is full.
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size)
-        return
-    block = bytes(1 << 20)
-    for start in range(0, size, len(block)):
-        os.write(handle, block[: size - start])

@@ -6,7 +6,6 @@ V is 1). Epoch e sees view e mod V.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +19,7 @@ from edgexfer.data.draws import shuffled
 from edgexfer.data.index import cache_folder
 from edgexfer.data.loader import cut_batches
 from edgexfer.errors import TrainingError
+from edgexfer.files import reserve
 from edgexfer.training import Job, Listener, Predictions
 from edgexfer.training.learner import Batch
 from edgexfer.transfer.features import BATCH, Varied, view_pixels
@@ -92,20 +92,13 @@ def _allocate(shape: Sequence[int]) -> NDArray[np.float32]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.truncate(size)
-            _reserve(stream.fileno(), size)
+            reserve(stream.fileno(), size)
             return np.memmap(stream, np.float32, "r+", shape=tuple(shape))
     except OSError as error:
         raise TrainingError(
             f"what crosses the cut takes {size / 2**30:.1f} GiB, which does not fit in {str(folder)!r}"
             f" ({error.strerror}); lower --views or --image-size, cut later, or set EDGEXFER_CACHE to another disk"
         ) from error
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Makes the disk say now whether it has the room, where the system can."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size)
 
 
 @torch.no_grad()

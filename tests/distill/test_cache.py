@@ -77,7 +77,7 @@ def test_a_full_disk_is_no_error_and_leaves_nothing_half_made(monkeypatch: pytes
     def full(handle: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "_reserve", full)
+    monkeypatch.setattr(cache_module, "reserve", full)
     returned = mine.write(1, np.arange(8), some(8))
     assert torch.equal(returned, mine.read(0, np.arange(8))[0])
     assert not mine.writable and not mine.read(1, np.arange(8))[1].any()
