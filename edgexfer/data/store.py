@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -83,16 +83,9 @@ def build_store(
         DataError: A picture cannot be read any more, or the disk is full.
     """
     sizes = np.zeros((len(view), 2), dtype=np.int64)
-
-    def one(index: int) -> Pixels:
-        return resized(view.read(index), preprocessing)
-
     with _Packer(limit_bytes) as packer:
-        for index, pixels in enumerate(parallel(one, range(len(view)))):
-            sizes[index] = pixels.shape[:2]
+        for pixels in _decoded(view, preprocessing, sizes, progress):
             packer.add(pixels)
-            if progress is not None:
-                progress(index + 1, len(view))
         packed = packer.packed()
     return PixelStore(packed, sizes, preprocessing, packer.spilled)
 
@@ -126,17 +119,25 @@ def share_store(
     handle, name = tempfile.mkstemp(dir=_pixels_folder(), prefix="edgexfer-shared-")
     try:
         with os.fdopen(handle, "wb") as stream:
-            for index, pixels in enumerate(parallel(lambda i: resized(view.read(i), preprocessing), range(len(view)))):
-                sizes[index] = pixels.shape[:2]
+            for pixels in _decoded(view, preprocessing, sizes, progress):
                 stream.write(pixels.tobytes())
-                if progress is not None:
-                    progress(index + 1, len(view))
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _no_room(error) from error
         raise
     return SharedStore(Path(name), sizes)
+
+
+def _decoded(
+    view: View, preprocessing: Preprocessing, sizes: NDArray[np.int64], progress: Callable[[int, int], None] | None
+) -> Iterator[Pixels]:
+    """Every picture after the resize rule, in order; notes its ``(H, W)`` in ``sizes``, and tells of it once taken."""
+    for index, pixels in enumerate(parallel(lambda i: resized(view.read(i), preprocessing), range(len(view)))):
+        sizes[index] = pixels.shape[:2]
+        yield pixels
+        if progress is not None:
+            progress(index + 1, len(view))
 
 
 def eval_pixels(store: PixelStore, indices: Sequence[int], preprocessing: Preprocessing) -> torch.Tensor:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgexfer.data import View, build_store, eval_pixels, load_labelled, load_splits, prepare_image, store
+from edgexfer.data import View, build_store, eval_pixels, load_labelled, load_splits, prepare_image, share_store, store
 from edgexfer.errors import DataError
 from edgexfer.preprocessing import Preprocessing, square
 
@@ -98,6 +98,27 @@ def test_a_full_disk_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
         DataError, match="do not fit on the disk of .*: No space left on device; free space, set EDGEXFER_CACHE"
     ):
         build_store(view_of([noise(50, 40)]), square(32), limit_bytes=10)
+
+
+def test_a_full_disk_leaves_no_shared_file_behind(own_cache: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DataError, match="do not fit on the disk of .*: File too large; free space, set EDGEXFER"):
+            share_store(view_of([noise(64, 64, i) for i in range(40)]), square(64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((own_cache / "pixels").iterdir()) == []
+
+
+def test_a_shared_file_serves_as_the_store_itself(own_cache: Path) -> None:
+    view, said = view_of([noise(50, 40, i) for i in range(5)]), []
+    shared = share_store(view, square(32), progress=lambda *done: said.append(done))
+    mine, theirs = build_store(view, square(32)), shared.open(square(32))
+    shared.path.unlink()
+    assert theirs.mapped and all(np.array_equal(theirs[i], mine[i]) for i in range(5))
+    assert said == [(i + 1, 5) for i in range(5)]
 
 
 def test_progress() -> None:
