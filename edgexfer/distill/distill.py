@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgexfer import nets
 from edgexfer.distill.hinted import HintRegressors
 from edgexfer.distill.losses import dist_loss, dkd_loss, kd_loss, soft_targets, standardise, target_classes
 from edgexfer.distill.losses.standardise import GAIN
@@ -122,7 +121,8 @@ def distill(
     for member in teachers.members:
         member.network.to(job.device)
     live = distill_step(Outputs(teachers), objective, regressors, job.ranks)
-    student = rounded_student(job) if rounds else job.new_student()
+    rounded = rounded_student(job) if rounds else None
+    student = job.new_student() if rounded is None else rounded
     batches = job.train_batches()
     compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
     for member in teachers.members:
@@ -145,7 +145,7 @@ def distill(
         extra_scores={"teacher": describe_teachers(teachers, teacher_scores), "before": before_training(job)},
         student=student,
         extras=Extras(companion=regressors, compute=compute, identity=identity, count_start=rounds),
-        finish=(lambda net: _unrounded(job, net, out)) if rounds else None,
+        finish=None if rounded is None else lambda _: _unrounded(job, rounded, out),
     )
 
 
@@ -162,10 +162,8 @@ def rounded_student(job: Job) -> Rounded:
     return student
 
 
-def _unrounded(job: Job, student: nets.Normalized, out: Path) -> dict[str, Any]:
+def _unrounded(job: Job, student: Rounded, out: Path) -> dict[str, Any]:
     """Switches the rounding off for good; gives the scores that the student has with it, and had in epoch 0."""
-    if not isinstance(student, Rounded):
-        raise TypeError(f"expected a Rounded student, found {type(student).__name__}")
     found = {name: job.predictions(student, name).top1 for name in split_views(job.splits) if name != "train"}
     student.rounds = False
     scores = {f"{name}_top1": found.get(name) for name in ("val", "test")}

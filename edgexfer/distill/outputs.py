@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgexfer.data import Loader
+from edgexfer.data import Loader, Views
 from edgexfer.data.index import cache_folder
 from edgexfer.distill.cache import OutputCache, view_bytes
 from edgexfer.distill.teacher import Teacher, Teachers
@@ -99,36 +99,34 @@ def _free_bytes() -> int:
 
 def open_outputs(teachers: Teachers, job: Job, compute: Compute, listener: Listener) -> Outputs:
     """The outputs for a job with views, from the caches that fit it; says how large they get, and checks a sample."""
-    if job.views is None:
+    views = job.views
+    if views is None:
         return Outputs(teachers)
-    return job.ranks.first_on_each_machine(lambda: _opened(teachers, job, compute, listener))
+    return job.ranks.first_on_each_machine(lambda: _opened(teachers, job, views, compute, listener))
 
 
-def _opened(teachers: Teachers, job: Job, compute: Compute, listener: Listener) -> Outputs:
-    if job.views is None:
-        return Outputs(teachers)
+def _opened(teachers: Teachers, job: Job, views: Views, compute: Compute, listener: Listener) -> Outputs:
     classes, images = len(job.splits.classes), len(job.splits.train)
-    caches = tuple(OutputCache(_facts(member, job, compute), images, classes) for member in teachers.members)
-    size = len(caches) * job.views.count * view_bytes(images, classes)
+    caches = tuple(OutputCache(_facts(member, job, views, compute), images, classes) for member in teachers.members)
+    size = len(caches) * views.count * view_bytes(images, classes)
     batches = job.train_batches(whole=True)
     known = sum(
-        _trusted(member, cache, batches, job, compute, listener)
+        _trusted(member, cache, batches, job, views, compute, listener)
         for member, cache in zip(teachers.members, caches, strict=True)
     )
-    share = known / (len(caches) * job.views.count * images)
+    share = known / (len(caches) * views.count * images)
     listener.say(
-        f"teacher outputs: {job.views.count} views of {images:,} pictures, {size / 1e6:,.1f} MB in"
+        f"teacher outputs: {views.count} views of {images:,} pictures, {size / 1e6:,.1f} MB in"
         f" {str(caches[0].folder.parent)!r}, {share:.0%} of them known already"
     )
     return Outputs(teachers, caches)
 
 
 def _trusted(
-    member: Teacher, cache: OutputCache, batches: Loader, job: Job, compute: Compute, listener: Listener
+    member: Teacher, cache: OutputCache, batches: Loader, job: Job, views: Views, compute: Compute, listener: Listener
 ) -> int:
     """How many outputs are known; all are forgotten where a sample, computed again, says something else."""
-    views = range(0 if job.views is None else job.views.count)
-    known = {view: found for view in views if len(found := cache.known(view))}
+    known = {view: found for view in range(views.count) if len(found := cache.known(view))}
     rng = np.random.default_rng(len(known))
     for view in rng.choice(list(known), min(SAMPLED_VIEWS, len(known)), replace=False) if known else ():
         part = np.sort(rng.choice(known[view], min(SAMPLED_PICTURES, len(known[view])), replace=False))
@@ -143,10 +141,9 @@ def _trusted(
     return sum(map(len, known.values()))
 
 
-def _facts(member: Teacher, job: Job, compute: Compute) -> dict[str, Any]:
+def _facts(member: Teacher, job: Job, views: Views, compute: Compute) -> dict[str, Any]:
     """Everything that decides what a teacher says of the training pictures."""
     seen = job.preprocessing.to_dict()
-    views = job.views
     return {
         "teacher": member.name,
         "weights_sha256": member.sha256,
@@ -158,7 +155,7 @@ def _facts(member: Teacher, job: Job, compute: Compute) -> dict[str, Any]:
         "augment": job.settings.augment,
         "mirrors": job.splits.mirrors,
         "mixup": job.settings.mixup,
-        "views_seed": None if views is None else views.seed,
+        "views_seed": views.seed,
         "compute": asdict(compute),
     }
 

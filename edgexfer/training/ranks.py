@@ -76,12 +76,6 @@ class Ranks:
         distributed.broadcast_object_list(box, src=0)
         return box[0]  # type: ignore[return-value]
 
-    def writes(self, work: Callable[[], object]) -> None:
-        """Does ``work`` on the writer; the others wait until it is done."""
-        if self.is_writer:
-            work()
-        self.wait()
-
     def first_on_each_machine(self, work: Callable[[], T]) -> T:
         """Does ``work`` on every process, on the first of each machine before the others there."""
         if self.local_rank > 0:
@@ -194,8 +188,9 @@ def _join() -> Store:
         store: Store
         store, rank, count = next(rendezvous("env://", timeout=LONGEST_WAIT))
         has_cuda = torch.cuda.is_available()
-        if has_cuda and torch.cuda.device_count() > int(os.environ.get("LOCAL_RANK", rank)):
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
+        local_rank = int(os.environ.get("LOCAL_RANK", rank))
+        if has_cuda and local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(local_rank)
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_cuda else "gloo",
             store=PrefixStore("edgexfer", store),
