@@ -103,7 +103,7 @@ def choose_l2(
     return min(losses, key=lambda l2: losses[l2]), losses
 
 
-def wilson(right: int, count: int) -> Tuple[float, float]:
+def wilson(right: float, count: int) -> Tuple[float, float]:
     """The 95% interval of a share (Wilson 1927), which holds for few trials and for shares of 0 and 1 too."""
     if not count:
         return 0.0, 1.0

@@ -58,12 +58,10 @@ class Witnesses:
     Attributes:
         images: uint8 ``(N, H, W, 3)``; N may be 0, then the training pictures of the trial serve.
         labels: int64 ``(N,)``.
-        logits: The float32 artifact's answers on them ``(N, K)``; computed when ``None``.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +150,7 @@ def quantize(
     say(f"int8: {plan.describe()}")
     made = qdq.quantize(base, plan)
     images = witnesses.images if len(witnesses.images) else trial
-    wanted = witnesses.logits if witnesses.logits is not None and len(witnesses.images) else None
-    if wanted is None:
-        wanted = answers(source.content, images, source.info)
+    wanted = answers(source.content, images, source.info)
     content = graph.to_bytes(made)
     found = answers(content, images, source.info, plan.target)
     model, info = graph.attach(made, _label(source, plan, content, witnesses, found, wanted))

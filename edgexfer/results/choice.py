@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgexfer.device import load
+
 TWO_SIDED_95 = 1.959964
 AXES = ("latency_s", "size_bytes", "memory_bytes")
 
@@ -187,16 +189,34 @@ def difference(first: Accuracy, second: Accuracy) -> Difference:
     """The first accuracy minus the second, with its 95% interval."""
     gap = first.top1 - second.top1
     if first.right and len(first.right) == len(second.right):
-        return _paired(first.right, second.right)
+        return paired_difference(first.right, second.right)
     if not (first.images and second.images):
         return Difference(gap, -1.0, 1.0, paired=False)
-    (low, high), (below, above) = _wilson(first), _wilson(second)
+    wilson = load("_edgexfer_split").wilson
+    (low, high), (below, above) = (wilson(one.top1 * one.images, one.images) for one in (first, second))
     return Difference(
         gap,
         gap - math.hypot(first.top1 - low, above - second.top1),
         gap + math.hypot(high - first.top1, second.top1 - below),
         paired=False,
     )
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
+    """The share of the first minus that of the second, of which each holds whether a picture was answered right.
+
+    Of n pictures b are right in the first only and c in the second only: (b - c) / n, with a standard error of
+    sqrt(b + c - (b - c)^2 / n) / n (McNemar's setting). Pictures on which both agree say nothing.
+
+    Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or Percentages", 1947;
+    Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 2003, section 13.1.
+    """
+    count = len(first)
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    gap = (only_first - only_second) / count
+    error = math.sqrt(max(only_first + only_second - count * gap * gap, 0.0)) / count
+    return Difference(gap, gap - TWO_SIDED_95 * error, gap + TWO_SIDED_95 * error, paired=True)
 
 
 def _alike(chosen: Candidate, fitting: Sequence[Candidate]) -> Alike | None:
@@ -225,20 +245,3 @@ def _beats(one: Candidate, other: Candidate, axes: Sequence[str]) -> bool:
 
 def _equal(one: Candidate, other: Candidate, axes: Sequence[str]) -> bool:
     return one.top1 == other.top1 and all(_cost(one, axis) == _cost(other, axis) for axis in axes)
-
-
-def _paired(first: Sequence[bool], second: Sequence[bool]) -> Difference:
-    count = len(first)
-    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
-    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    gap = (only_first - only_second) / count
-    error = math.sqrt(max(only_first + only_second - count * gap * gap, 0.0)) / count
-    return Difference(gap, gap - TWO_SIDED_95 * error, gap + TWO_SIDED_95 * error, paired=True)
-
-
-def _wilson(accuracy: Accuracy) -> tuple[float, float]:
-    """The 95% interval of one share (Wilson 1927)."""
-    n, share, z = accuracy.images, accuracy.top1, TWO_SIDED_95
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return middle - half, middle + half

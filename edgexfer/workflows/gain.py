@@ -1,21 +1,15 @@
-"""What one training bought over another, on the same held-out pictures.
+"""What one training bought over another, on the same held-out pictures, compared one by one.
 
-With b pictures that only the first gets right and c that only the second does, of n in all, the gain is (b - c) / n,
-and its standard error sqrt(b + c - (b - c)^2 / n) / n (McNemar's setting): pictures on which both agree say nothing.
 The interval covers which pictures were drawn, not which seed.
-
-Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or Percentages", 1947;
-Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 2003, section 13.1.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_TWO_SIDED_95 = 1.959964
+from edgexfer.results.choice import paired_difference
 
 
 @dataclass(frozen=True)
@@ -55,13 +49,9 @@ def paired_gain(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str,
     """
     split = "test" if any(line["split"] == "test" for line in mine) else "val"
     first, second = _right(mine, split), _right(theirs, split)
-    files = first.keys() & second.keys()
-    images = len(files)
-    only_first = sum(first[file] and not second[file] for file in files)
-    only_second = sum(second[file] and not first[file] for file in files)
-    gain = (only_first - only_second) / images
-    error = math.sqrt(max(only_first + only_second - (only_first - only_second) ** 2 / images, 0.0)) / images
-    return Gain(gain, gain - _TWO_SIDED_95 * error, gain + _TWO_SIDED_95 * error, images, split)
+    files = sorted(first.keys() & second.keys())
+    found = paired_difference([first[file] for file in files], [second[file] for file in files])
+    return Gain(found.top1, found.low, found.high, len(files), split)
 
 
 def _right(lines: Sequence[Mapping[str, Any]], split: str) -> dict[str, bool]:
