@@ -93,13 +93,6 @@ def born(pid: int) -> int | None:
         return None
 
 
-def people_time(seconds: float) -> str:
-    """Seconds as a person says them: ``45 s``, ``3 min``, ``2.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
 def progress_file(run: Path) -> Path:
     """Where the progress of the training of a run folder stands."""
     return run / RESUME_FOLDER / PROGRESS_FILE

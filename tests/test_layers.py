@@ -19,6 +19,7 @@ GROUND = {
     "runs",
     "progress",
     "version",
+    "words",
     "torchvision_import",
     "onnxruntime_import",
 }

@@ -16,7 +16,6 @@ from edgexfer.progress import (
     SILENCE_S,
     Progress,
     born,
-    people_time,
     progress_file,
     read_progress,
     write_progress,
@@ -73,10 +72,3 @@ def test_time_left_counts_from_whole_epochs_and_before_the_first_from_its_steps(
     assert mine(step=30, steps=60).left_s() == pytest.approx(60 / 0.5 * 9.5, abs=1e-9)
     assert mine(epochs_done=4, step=15, steps=60, epoch_s=20.0).left_s() == pytest.approx(5.75 * 20, abs=1e-9)
     assert mine(epochs_done=10, epoch_s=20.0).left_s() == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (9000, "2.5 h")]
-)
-def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
-    assert people_time(seconds) == said

@@ -18,7 +18,8 @@ from edgexfer.cli.common import common_options, emit
 from edgexfer.cli.curve import curve
 from edgexfer.cli.talk import Talk
 from edgexfer.errors import TrainingError
-from edgexfer.progress import Progress, people_time
+from edgexfer.progress import Progress
+from edgexfer.words import people_time
 
 if TYPE_CHECKING:
     from edgexfer.workflows.watch import Seen

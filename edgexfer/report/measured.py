@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from edgexfer.report.records import FoundArtifact, FoundResult, FoundRun
+from edgexfer.words import counted
 
 SINGLE, SUSTAINED = "single-stream", "sustained"
 
@@ -104,7 +105,7 @@ class Config:
         if self.precision and self.precision not in stem:
             yield self.precision
         if self.threads is not None:
-            yield f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+            yield counted(self.threads, "thread")
         if self.scenario != SINGLE:
             yield self.scenario
         if self.batch > 1:

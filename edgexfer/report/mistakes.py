@@ -85,8 +85,16 @@ class Answers:
 
 
 def answers_of(runs: Sequence[FoundRun], naming: Naming, reader: PictureReader) -> list[Answers]:
-    """One entry for each run with predictions; only the first ``MOST_PICTURED_RUNS`` carry pictures."""
-    order = sorted(runs, key=lambda run: (naming.tags[run.label] != "student", naming.tags[run.label] == "teacher"))
+    """One entry for each run with predictions: students first, the best on validation before the others, teachers last.
+
+    Only the first ``MOST_PICTURED_RUNS`` carry pictures.
+    """
+
+    def place(run: FoundRun) -> tuple[bool, bool, float]:
+        tag = naming.tags[run.label]
+        return tag != "student", tag == "teacher", -(run.run.scores.get("val_top1") or 0.0)
+
+    order = sorted(runs, key=place)
     told = [(run, run.predictions) for run in order if run.predictions is not None]
     return [
         _answers(number, run, predictions, naming, reader if number < MOST_PICTURED_RUNS else None)

@@ -16,6 +16,7 @@ from edgexfer.report.models import fastest_config, median, network_name, on_devi
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Tile
 from edgexfer.report.values import Value, amount, percent, points, shown, size
+from edgexfer.words import counted
 
 MOST_MACHINES = 3
 SPLITS = {"test": "test", "val": "validation"}
@@ -155,7 +156,7 @@ def _machine_clause(configs: list[Config], name: str) -> Markup:
 
 
 def _threads(config: Config) -> str:
-    return "" if config.threads is None else f"{config.threads} thread{'' if config.threads == 1 else 's'}"
+    return "" if config.threads is None else counted(config.threads, "thread")
 
 
 def _size_clause(about: Subject) -> Markup:
@@ -195,12 +196,10 @@ def _slower_int8(configs: list[Config], name: str) -> Markup:
 
 
 def _counts_sentence(found: Found, lineage: Lineage) -> Markup:
-    results, configs = len(found.results), len(lineage.configs)
-    return Markup("This page shows {} and {} of {} configuration{}.").format(
-        f"{len(found.artifacts)} ONNX file{'' if len(found.artifacts) == 1 else 's'}",
-        f"{results} benchmark result{'' if results == 1 else 's'}",
-        configs,
-        "" if configs == 1 else "s",
+    return Markup("This page shows {} and {} of {}.").format(
+        counted(len(found.artifacts), "ONNX file"),
+        counted(len(found.results), "benchmark result"),
+        counted(len(lineage.configs), "configuration"),
     )
 
 

@@ -13,6 +13,7 @@ from edgexfer.results.facts import VARIABLES, akin, check_known, differences, fa
 from edgexfer.results.observed import observation
 from edgexfer.results.result import BenchmarkResult, Config, read_result
 from edgexfer.results.statistics import CONFIDENCE, Interval, ratio_of_medians, summary
+from edgexfer.words import counted
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Comparison:
         return "; ".join([said, *notes])
 
     def _name(self, result: BenchmarkResult, config: Config) -> str:
-        threads = f"{config.threads} thread{'s' if config.threads != 1 else ''}"
+        threads = counted(config.threads, "thread")
         value = {
             "precision": f"({config.precision}, {threads})",
             "runtime": f"({config.runtime} {config.runtime_version}, {threads})",

@@ -19,7 +19,7 @@ from edgexfer.report.values import percent
 from edgexfer.runs import Run
 from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.parts import at_most, halves
-from edgexfer.studies.trainings import by_strategy, counted, kept
+from edgexfer.studies.trainings import by_strategy, counting, kept
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, listed, percent_of
 from edgexfer.training import Recipe, Silent
@@ -38,7 +38,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     target = at_most(parts.target, PER_CLASS * len(parts.target.classes), 60 if lab.fast else MOST_HELD, lab.seed)
     networks = (COMPACT,) if lab.fast else (COMPACT, LARGE)
     found: dict[str, Any] = {}
-    with counted(lab, len(networks) * (1 + len(STRATEGIES))) as progress:
+    with counting(lab, len(networks) * (1 + len(STRATEGIES))) as progress:
         for network in networks:
             work = lab.work / network
             recipe = Recipe(

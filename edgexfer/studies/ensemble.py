@@ -21,7 +21,7 @@ from edgexfer.studies.parts import at_most, held_split
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
     VIEWS,
-    counted,
+    counting,
     hard_run,
     kept,
     quiet_job,
@@ -51,7 +51,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     wanted = {f"{STUDENT}-{i}": (STUDENT, MEMBERS * lab.seed + i) for i in range(MEMBERS)}
     wanted |= {f"{name}-0": (name, MEMBERS * lab.seed) for name in STRUCTURES}
     members: dict[str, Any] = {}
-    with counted(lab, len(wanted) + 2) as progress:
+    with counting(lab, len(wanted) + 2) as progress:
         for name, (network, seed) in wanted.items():
             run = kept(lab.work / name, lambda out, n=network, s=seed: hard_run(_member(job, n, s), out))  # type: ignore[misc]
             members[name] = {**scores_of_run(run), "operations": run.scores["operations"]}

@@ -19,7 +19,7 @@ from edgexfer.runs import Run
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import counted, kept, network_of, quiet_job, scores_of_run, study_recipe
+from edgexfer.studies.trainings import counting, kept, network_of, quiet_job, scores_of_run, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
 from edgexfer.training import Extras, Job, Silent, hard_label_step, train
@@ -39,7 +39,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     job = quiet_job(target, NETWORK, study_recipe(lab, len(target.train), side))
     depths = (2, LAYERS) if lab.fast else range(1, LAYERS + 1)
     found: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-    with counted(lab, 2 + 2 * len(depths)) as progress:
+    with counting(lab, 2 + 2 * len(depths)) as progress:
         run = kept(lab.work / "base", lambda out: _trained(base, base.new_student(), out, None))
         progress.step(f"other classes: {run.scores['val_top1']:.1%}")
         trained = network_of(lab.work / "base", base)

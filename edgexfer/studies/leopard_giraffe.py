@@ -22,7 +22,7 @@ from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves, held_split, with_classes
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import counted, hard_run, kept, network_of, quiet_job, scores_of_run, study_recipe
+from edgexfer.studies.trainings import counting, hard_run, kept, network_of, quiet_job, scores_of_run, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe, Silent
@@ -40,7 +40,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     known, unknown, source = pair(lab)
     target = at_most(with_classes(lab.splits, [known, unknown]), 2 * PER_CLASS, MOST_HELD, lab.seed)
     networks: dict[str, Any] = {}
-    with counted(lab, 1 + (len(lab.starts) or 1)) as progress:
+    with counting(lab, 1 + (len(lab.starts) or 1)) as progress:
         starts = lab.starts
         if not starts:
             some = at_most(source, 300 if lab.fast else MOST_SOURCE, MOST_HELD, lab.seed)

@@ -20,7 +20,7 @@ from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import counted, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import counting, hard_run, kept, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
 from edgexfer.training import Recipe, Silent
@@ -39,7 +39,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     whole = lab.splits if lab.starts else parts.target
     target = at_most(whole, PER_CLASS * len(whole.classes), MOST_HELD, lab.seed)
     networks: dict[str, Any] = {}
-    with counted(lab, (len(lab.starts) or 1) + (not lab.starts)) as progress:
+    with counting(lab, (len(lab.starts) or 1) + (not lab.starts)) as progress:
         starts = lab.starts
         if not starts:
             source = at_most(parts.source, 300 if lab.fast else MOST_SOURCE, MOST_HELD, lab.seed)

@@ -26,7 +26,7 @@ from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
     VIEWS,
     Progress,
-    counted,
+    counting,
     hard_run,
     kept,
     network_of,
@@ -60,7 +60,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     pairs = dict.fromkeys(
         [*((t, USUAL_ALPHA) for t in temperatures), *((USUAL_TEMPERATURE, alpha) for alpha in alphas)]
     )
-    with counted(lab, len(pairs) + 5) as progress:
+    with counting(lab, len(pairs) + 5) as progress:
         teacher = kept(lab.work / "teacher", lambda out: hard_run(whole, out))
         progress.step(f"teacher {teacher.scores['val_top1']:.1%}")
         job = quiet_job(few, "conv_narrow", study_recipe(lab, len(few.train), side))

@@ -154,7 +154,7 @@ class Progress:
 
 
 @contextmanager
-def counted(lab: Lab, total: int) -> Iterator[Progress]:
+def counting(lab: Lab, total: int) -> Iterator[Progress]:
     """Counts trainings while the block runs."""
     progress = Progress(lab, total)
     try:

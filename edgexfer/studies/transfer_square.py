@@ -15,7 +15,7 @@ from edgexfer.runs import Run
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves, unlike
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import Progress, by_strategy, counted, kept
+from edgexfer.studies.trainings import Progress, by_strategy, counting, kept
 from edgexfer.studies.transfer_square_told import CORNERS, LECTURE, accuracies, gain, lost_by_advice, tell
 from edgexfer.studies.values import Claim, Lab, Numbers, Study
 from edgexfer.training import Recipe, Silent
@@ -38,7 +38,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     sizes = {"few": FEW_A_CLASS * classes, "many": 160 if lab.fast else MOST_MANY}
     sources = {"alike": parts.source, "unlike": other}
     corners: dict[str, Any] = {}
-    with counted(lab, 2 + 2 * (1 + 2 * (len(STRATEGIES) - 1))) as progress:
+    with counting(lab, 2 + 2 * (1 + 2 * (len(STRATEGIES) - 1))) as progress:
         pretrained = {name: _pretrained(lab, name, source, side, progress) for name, source in sources.items()}
         for size, most in sizes.items():
             target = at_most(parts.target, most, held, lab.seed)

@@ -15,6 +15,7 @@ from edgexfer.report.values import percent, points
 from edgexfer.studies.values import Numbers, StudyResult, Telling
 from edgexfer.studies.words import claim_words, listed, percent_of
 from edgexfer.transfer import STRATEGIES
+from edgexfer.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +72,7 @@ def _square(result: StudyResult) -> Figure:
     first = result.numbers[0]
     caption = (
         f"Pretrained on {first['alike_words']} (alike) and on {first['unlike_words']} (unlike). Means over"
-        f" {len(result.measured)} seed{'' if len(result.measured) == 1 else 's'}; bold is best; a ring marks what"
+        f" {counted(len(result.measured), 'seed')}; bold is best; a ring marks what"
         " edgexfer advised (most often over the seeds), a triangle what the lecture's square says. Bars start at 0."
     )
     wide, narrow = (draw_square(f"square-{width}", result, width, title) for width in (780, 320))

@@ -24,10 +24,11 @@ from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import by_strategy, counted, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import by_strategy, counting, hard_run, kept, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe
+from edgexfer.words import counted
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
@@ -42,7 +43,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     sets = {lab.splits.source: lab.splits, **present(lab)}
     count = len(lab.starts) or 2 * len(OWN)
     found: dict[str, Any] = {}
-    with counted(lab, len(sets) * count) as progress:
+    with counting(lab, len(sets) * count) as progress:
         for number, (name, splits) in enumerate(sets.items()):
             work = lab.work / f"{number}"
             source, target = _parts(lab, splits)
@@ -197,7 +198,7 @@ def _seen(result: StudyResult) -> str:
             )
         told = percent(scores[best]["test_top1"])
         parts.append(f"On {name} (seed {result.measured[0].seed}) {best} was the most accurate ({told}); {smaller}.")
-    count = f"{len(sets)} data set{'' if len(sets) == 1 else 's'}"
+    count = counted(len(sets), "data set")
     return f"{' '.join(parts)} Over {count} the geometric mean of the ratio was {claim.measured}, {claim_words(claim)}."
 
 

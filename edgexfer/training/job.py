@@ -18,7 +18,6 @@ from torch import nn
 from edgexfer import nets
 from edgexfer.data import Loader, PixelStore, Splits, View, Views
 from edgexfer.preprocessing import Preprocessing
-from edgexfer.progress import people_time
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.compute import (
     CANDIDATES,
@@ -41,6 +40,7 @@ from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
 from edgexfer.training.synced_batchnorm import synchronised
+from edgexfer.words import counted, people_time
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,9 @@ def train(
     compute = extras.compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
-        f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for {job.settings.epochs} epochs"
-        f" of {len(batches)} steps on {job.device}: about {people_time(estimate)}"
+        f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for"
+        f" {counted(job.settings.epochs, 'epoch')} of {counted(len(batches), 'step')} on {job.device}:"
+        f" about {people_time(estimate)}"
     )
     with _progress_of(job, out, listener) as told:
         result = fit(

@@ -63,9 +63,10 @@ class _Stepping(nn.Module):
 
 
 def _leaves_some_out(stepping: _Stepping, batch: Batch) -> bool:
-    """Whether the loss does not depend on some parameter that learns; tried on a copy of the student."""
+    """Whether the loss does not depend on some parameter that learns; tried on a copy, spending no randomness."""
     copied = copy.deepcopy(stepping.student)
-    loss = stepping._step(copied, batch)["loss"]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        loss = stepping._step(copied, batch)["loss"]
     parameters = [p for p in copied.parameters() if p.requires_grad]
     return any(slope is None for slope in torch.autograd.grad(loss, parameters, allow_unused=True))
 

@@ -13,6 +13,7 @@ from typing import Any
 from edgexfer.data.index import cache_folder
 from edgexfer.errors import FormatError
 from edgexfer.files import read_json, remove
+from edgexfer.words import counted
 
 KINDS = {
     "teachers": "what teachers said of pictures",
@@ -92,6 +93,7 @@ def _about(kind: str, path: Path) -> str:
     try:
         about = read_json(path / "about.json", "cache of teacher outputs")
         facts, views = about["facts"], len(list(path.glob("view-*.bin")))
-        return f"{facts['teacher']}: {views} views of {about['images']:,} pictures of {facts['source']}"
+        size = f"{counted(views, 'view')} of {counted(about['images'], 'picture')}"
+        return f"{facts['teacher']}: {size} of {facts['source']}"
     except (FormatError, KeyError, TypeError, ValueError):
         return "damaged; it is made anew when it is needed"

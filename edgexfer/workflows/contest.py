@@ -10,10 +10,10 @@ from typing import Any
 
 from edgexfer import nets
 from edgexfer.data import Splits
-from edgexfer.progress import people_time
 from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.training.recipe import Facts, settle
+from edgexfer.words import counted, people_time
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import TEACHERS_FOLDER, Teaching, distill_data
 from edgexfer.workflows.halving import FINALISTS, Clock, rounds_of, seconds_of, share_of_time, survivors
@@ -135,7 +135,7 @@ class Contest:
         if planned is None:
             self._trace.add([{"step": "plan", "shape": shape.name, "epochs": epochs}])
             if epochs < self._epochs:
-                self._listener.warn(f"{shape.name}: the time allows {epochs} epochs of {self._epochs}")
+                self._listener.warn(f"{shape.name}: the time allows {counted(epochs, 'epoch')} of {self._epochs}")
         line = self._trace.find("train", shape=shape.name, epochs=epochs) or self._train(shape, epochs, "in full")
         return Trained(shape, self._folder(shape, epochs), float(line["val_top1"]))
 
@@ -147,7 +147,9 @@ class Contest:
         return int(self._epochs * max(0.0, left) / expected)
 
     def _train(self, shape: Shape, epochs: int, which: str) -> dict[str, Any]:
-        self._listener.say(f"{shape.name}, {which}: {epochs} epochs ({people_time(self.clock.spent)} so far)")
+        self._listener.say(
+            f"{shape.name}, {which}: {counted(epochs, 'epoch')} ({people_time(self.clock.spent)} so far)"
+        )
         started = time.monotonic()
         folder = self._folder(shape, epochs)
         (result,) = distill_data(
