@@ -4,8 +4,8 @@
     python benchmarks/on_device.py --networks tiny-darknet:112 --runtimes onnxruntime,openvino --out mine.json
     python benchmarks/on_device.py --repeatable results/on_device-monday.json results/on_device-friday.json
 
-Each network gets random weights and a head fitted to the embedded digits (speed does not ask for more; accuracies here
-mean nothing and are left out), is exported in float32 and int8 for this machine, proven, and measured by the very
+Each network learns the embedded digits for two epochs (speed does not ask for more; accuracies here mean nothing and
+are left out), is exported in float32 and int8 for this machine, proven, and measured by the very
 ``bench.py`` of a bundle: rounds of fresh processes, every configuration in turn. ``--repeatable`` holds two such files
 against each other: of each configuration the ratio of its median to that of its network in float32, one thread, ONNX
 Runtime, which is what should be the same on another day. Leave the machine alone meanwhile: the verdict on stability
@@ -15,6 +15,7 @@ is printed and kept.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import record
+from short_training import ANY_LOSS, run_at
 
 from edgexfer.device import load
 from edgexfer.files import read_json, write_json
@@ -47,25 +49,25 @@ def edgexfer(command: Sequence[str]) -> None:
 
 
 def make_bundle(network: str, size: int, home: Path) -> Path:
-    """A network with random weights and a fitted head as a bundle of float32 and int8."""
+    """A network as a bundle of float32 and int8; what ``home`` holds already is not made again."""
     folder = home / f"{network}-{size}"
-    run, model = folder / "run", folder / f"{network}.onnx"
-    folder.mkdir()
-    training = ["finetune", "digits", "--model", network, "--strategy", "head", "--image-size", str(size)]
-    edgexfer([*training, "--seed", "0", "--out", str(run)])
-    # Every layer in int8, whatever it costs random weights in accuracy.
-    edgexfer(["export", str(run), "--fold-bn", "--int8", "--max-drop", "100", "--out", str(model)])
+    bundle, model = folder / "bundle", folder / f"{network}.onnx"
+    if bundle.is_dir():
+        return bundle
+    run_at(network, size, home / f"{network}-trained", folder / "run")
+    drop = ["--max-drop", f"{ANY_LOSS:g}"]
+    edgexfer(["export", str(folder / "run"), "--fold-bn", "--int8", *drop, "--out", str(model), "--force"])
     models = [str(model), str(folder / f"{network}.int8.onnx")]
-    edgexfer(["bundle", *models, "--data", "digits", "--samples", "8", "--out", str(folder / "bundle")])
-    return folder / "bundle"
+    edgexfer(["bundle", *models, "--data", "digits", "--samples", "8", "--out", str(bundle)])
+    return bundle
 
 
 def measure(bundle: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The result of a bundle, without the accuracy that random weights have."""
+    """The result of a bundle, without the accuracy, which means nothing here."""
     options = ["--runtime", args.runtimes, "--rounds", str(args.rounds), "--precision", args.precision]
     run_bench(
         bundle, out=out, min_seconds=args.min_seconds, min_runs=100, threads=args.threads, verify_only=False,
-        force=False, options=options,
+        force=True, options=options,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     for config in found["configs"]:
@@ -150,6 +152,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--min-seconds", type=float, default=12.0, help="a configuration, all rounds together")
     parser.add_argument("--precision", default="1%")
+    parser.add_argument("--work", type=Path, help="where the bundles are kept; a temporary folder if left out")
+    parser.add_argument("--prepare-only", action="store_true", help="make the bundles in --work, time nothing")
     parser.add_argument("--out", type=Path, help="default: results/on_device-DATE.json")
     parser.add_argument("--repeatable", nargs=2, type=Path, metavar="FILE", help="compare two such files")
     args = parser.parse_args()
@@ -157,20 +161,22 @@ def main() -> int:
         return repeatable(*args.repeatable)
     created = datetime.now(UTC)
     out = args.out or RESULTS / f"on_device-{created:%Y-%m-%d}.json"
-    results, cost = [], None
-    with tempfile.TemporaryDirectory(prefix="edgexfer-matrix-") as place:
-        for word in args.networks.split(","):
-            network, _, size = word.partition(":")
-            bundle = make_bundle(network, int(size or 224), Path(place))
-            results.append(measure(bundle, Path(place) / f"{network}-{size}.json", args))
-            cost = cost or overhead(bundle / "models" / f"{network}.onnx", args.min_seconds)
+    networks = [
+        (name, int(side or 224)) for name, _, side in (word.partition(":") for word in args.networks.split(","))
+    ]
+    with contextlib.ExitStack() as stack:
+        place = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgexfer-matrix-")))
+        bundles = [make_bundle(network, side, place) for network, side in networks]
+        if args.prepare_only:
+            return 0
+        results = [measure(bundle, bundle.parent / "result.json", args) for bundle in bundles]
+        cost = overhead(bundles[0] / "models" / f"{networks[0][0]}.onnx", args.min_seconds)
     value = {"format": 1, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}", "command": record.command()}
     write_json(out, {**value, "overhead": cost, "results": results})
-    if cost is not None:
-        print(
-            f"measuring adds {cost['timer_overhead_s'] * 1e6:.2f} us an inference (aim: below {OVERHEAD_S * 1e6:.0f});"
-            f" its p50 of {cost['model']} is {cost['ratio'] - 1:+.2%} off a bare loop's (aim: within {BARE_SHARE:.0%})"
-        )
+    print(
+        f"measuring adds {cost['timer_overhead_s'] * 1e6:.2f} us an inference (aim: below {OVERHEAD_S * 1e6:.0f});"
+        f" its p50 of {cost['model']} is {cost['ratio'] - 1:+.2%} off a bare loop's (aim: within {BARE_SHARE:.0%})"
+    )
     print(out)
     return 0
 

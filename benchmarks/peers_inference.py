@@ -21,26 +21,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from record import header
+from short_training import ANY_LOSS, run_at
 
 from edgexfer import nets
 from edgexfer.files import read_json, write_json
-from edgexfer.runs import WEIGHTS_FILE, Run, is_run, read_run, write_run
-from edgexfer.training import Recipe, Silent
+from edgexfer.runs import WEIGHTS_FILE, read_run
+from edgexfer.training import Silent
 from edgexfer.workflows.data import DataChoice, held_out, spread_sample
 from edgexfer.workflows.export import ExportChoice, export_run, in_batches
-from edgexfer.workflows.train import Start, Target, finetune_data
 
 RESULT = Path(__file__).parent / "results" / "peers_inference.json"
 WORKER = Path(__file__).parent / "peers_worker.py"
@@ -50,8 +49,6 @@ NETWORKS = (
 )  # fmt: skip
 PACKAGES = ("openvino", "nncf", "ncnn", "pnnx", "numpy", f"torch=={torch.__version__.split('+')[0]}")
 PICTURES, CALIBRATION = 64, 128
-TRAINED_SIZE, TRAINED_EPOCHS = 64, 2
-ANY_LOSS = 100.0  # what so short a training loses in accuracy says nothing
 QUANTIZE = """
 import sys
 import nncf, numpy, openvino
@@ -129,7 +126,7 @@ def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[C
     """Every contender's file, and which of its own edgexfer recommends."""
     folder.mkdir(parents=True, exist_ok=True)
     run_folder, floats, pixels = folder / "run", folder / "floats.npy", folder / "pixels.npy"
-    run = _run(network, size, folder.parent / f"{network}-trained", run_folder)
+    run = run_at(network, size, folder.parent / f"{network}-trained", run_folder)
     splits = DataChoice("digits").load()
     for name, view, count in (("", held_out(splits), PICTURES), ("calibration-", splits.train, CALIBRATION)):
         images = next(in_batches(spread_sample(view, count), run.preprocessing, count))
@@ -155,17 +152,6 @@ def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[C
         Contender("ncnn", "ncnn", folder / "traced.ncnn", floats, True),
     ]
     return contenders, str(read_json(made_file, "file")["recommended"])
-
-
-def _run(network: str, size: int, trained: Path, folder: Path) -> Run:
-    """The trained network as a run that is fed pictures of ``size``."""
-    if not is_run(trained):
-        recipe = Recipe(image_size=TRAINED_SIZE, epochs=TRAINED_EPOCHS, device="cpu")
-        finetune_data(DataChoice("digits"), Start(network), recipe, Target(trained, force=True), Silent())
-    if not is_run(folder):
-        shutil.copytree(trained, folder, dirs_exist_ok=True)
-        write_run(folder, replace(read_run(trained), preprocessing=nets.preprocessing_for(network, size)))
-    return read_run(folder)
 
 
 def _normalised(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

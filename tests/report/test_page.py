@@ -14,6 +14,7 @@ from PIL import Image
 from edgexfer.errors import FormatError, WouldOverwriteError
 from edgexfer.files import sha256_file
 from edgexfer.report import ReportSummary, write_report
+from edgexfer.runs import WEIGHTS_FILE
 from tests.report.reading import Page, read
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{a}{b}$ & 'x'", "Ünï 日本 😀\n2")
@@ -263,3 +264,13 @@ def test_no_network_is_loaded(world: Any, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+def test_the_answers_of_the_best_student_come_first(make: Any, tmp_path: Path) -> None:
+    teacher = make.run(tmp_path / "runs/teacher", model="resnet18", accuracy=0.99)
+    parents = [{"role": "teacher", "sha256": sha256_file(teacher / WEIGHTS_FILE)}]
+    for name, accuracy in (("a", 0.6), ("b", 0.9), ("c", 0.75)):
+        make.run(tmp_path / f"runs/{name}", command="distill", accuracy=accuracy, parents=parents, model=f"net-{name}")
+    page = write_report([tmp_path / "runs"], tmp_path / "report.html").out.read_text(encoding="utf-8")
+    told = re.findall(r'<span class="run-name">([^<]+)</span>', page)
+    assert [name.split()[0] for name in told] == ["net-b", "net-c", "net-a", "resnet18"]
