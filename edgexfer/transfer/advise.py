@@ -155,7 +155,7 @@ def advise(job: Job, listener: Listener) -> Advice:
 def measure_job(job: Job, listener: Listener) -> Measurements:
     """The measurements on the frozen features of the job's training pictures."""
     student = ready_student(job)
-    extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
+    extract = Extractor(student, job.preprocessing, job.device, model=job.model, with_depths=True)
     train = job.splits.train
     rows = extract(train, job.stores["train"], listener)
     return measure(

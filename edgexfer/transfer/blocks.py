@@ -3,19 +3,25 @@
 A place is fit for a cut when a single tensor crosses it: everything behind it follows from that tensor alone. Such
 places are found in the graph that ``torch.fx`` traces, so that residual sums, concatenations and functional calls are
 respected, and named after the block that ends there (``layer2.1``, ``features.7``, ``inception4a``).
+
+A trace keeps what Python saw of ``training``: from training mode, a functional dropout would stay on for good. What
+is used frozen is therefore traced in inference mode; what learns is traced in both, where they differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import fx, nn
+from torch.nn import functional
 
 from edgexfer.errors import NetworkError
 from edgexfer.nets import Network
+from edgexfer.torchvision_import import import_torchvision
 
 EMBEDDING = "embedding"
 DENSE_LAYERS = "the dense layers"
@@ -43,8 +49,8 @@ class Cut:
 
     Attributes:
         place: Where it was cut.
-        prefix: Normalised pixels ``(N, 3, H, W)`` to what crosses the cut.
-        suffix: What crosses the cut to logits ``(N, K)``.
+        prefix: Normalised pixels ``(N, 3, H, W)`` to what crosses the cut; for use in inference mode.
+        suffix: What crosses the cut to logits ``(N, K)``; its dropout follows ``train()`` and ``eval()``.
     """
 
     place: Place
@@ -71,35 +77,25 @@ def cut_at(net: Network, name: str) -> Cut:
     Raises:
         NetworkError: There is no such place; the message lists those there are.
     """
-    found = list(_ends_of_blocks(net, _trace(net)))
-    for place in found:
-        if place.name == name:
-            return _cut(net, place)
-    raise NetworkError(f"the network cannot be cut behind {name!r}; allowed: {', '.join(p.name for p in found)}")
+    graph = _trace(net)
+    place = _place(net, graph, name)
+    if place is None:
+        found = ", ".join(p.name for p in _ends_of_blocks(net, graph))
+        raise NetworkError(f"the network cannot be cut behind {name!r}; allowed: {found}")
+    return _cut(net, graph, place)
 
 
 def before_dense_layers(net: Network) -> Cut | None:
     """``net`` cut before its dense layers; ``None`` where the head is the only one, and the cut a choice of depth."""
     graph = _trace(net)
-    modules = dict(net.named_modules())
-    called = [node for node in graph.nodes if node.op == "call_module"]
-    dense = [node for node in called if isinstance(modules[str(node.target)], nn.Linear)]
-    behind = called[called.index(dense[0]) :] if dense else []
-    learned = [node for node in behind if list(modules[str(node.target)].parameters())]
-    if len(dense) < 2 or learned != dense:
-        return None
-    feeds = dense[0].all_input_nodes[0]
-    while feeds.op == "call_module" and isinstance(modules[str(feeds.target)], nn.Dropout):
-        feeds = feeds.all_input_nodes[0]  # dropout is retrained with what it protects
-    if feeds not in _crossed_alone(graph):
-        return None
-    return _cut(net, Place(DENSE_LAYERS, feeds.name, 1.0))
+    place = _place(net, graph, DENSE_LAYERS)
+    return None if place is None else _cut(net, graph, place)
 
 
 def depth_taps(net: Network, found: list[Place]) -> nn.Module:
     """A module that gives, for normalised pixels, the value at each place and then the embedding, as a tuple.
 
-    It shares the network's layers; use it in inference mode.
+    It shares the network's layers; it is for use in inference mode.
     """
     graph = _trace(net, "embed")
     output = next(node for node in graph.nodes if node.op == "output")
@@ -121,10 +117,22 @@ def pooled(value: torch.Tensor) -> torch.Tensor:
     return value.mean(1) if value.ndim == 3 else value.flatten(1)
 
 
-def _trace(net: Network, method: str = "forward") -> fx.Graph:
-    tracer = fx.Tracer()
+class _Tracer(fx.Tracer):
+    """Stochastic depth stays a layer, as dropout does, and so follows ``train()`` and ``eval()``."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether ``m`` is called as it is, its Python not looked into."""
+        stochastic_depth = import_torchvision().ops.StochasticDepth
+        return isinstance(m, stochastic_depth) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trace(net: Network, method: str = "forward", *, learns: bool = False) -> fx.Graph:
+    """The graph of a method, as it is in inference mode, or in training mode where the network ``learns``."""
+    tracer = _Tracer()
     tracer.traced_func_name = method
     before = set(vars(net))
+    modes = {module: module.training for module in net.modules()}
+    net.train(learns)
     try:
         return tracer.trace(net)
     except Exception as error:  # the network's own code runs here: anything can be raised
@@ -135,6 +143,31 @@ def _trace(net: Network, method: str = "forward") -> fx.Graph:
     finally:
         for name in set(vars(net)) - before:  # constants that the tracer hangs onto the network
             delattr(net, name)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _place(net: Network, graph: fx.Graph, name: str) -> Place | None:
+    """The place behind the block ``name``, or before the dense layers, in a graph of the network, if it is there."""
+    if name != DENSE_LAYERS:
+        return next((place for place in _ends_of_blocks(net, graph) if place.name == name), None)
+    modules = dict(net.named_modules())
+    called = [node for node in graph.nodes if node.op == "call_module"]
+    dense = [node for node in called if isinstance(modules[str(node.target)], nn.Linear)]
+    behind = called[called.index(dense[0]) :] if dense else []
+    learned = [node for node in behind if list(modules[str(node.target)].parameters())]
+    if len(dense) < 2 or learned != dense:
+        return None
+    feeds = dense[0].all_input_nodes[0]
+    while _is_dropout(modules, feeds):
+        feeds = feeds.all_input_nodes[0]  # dropout is retrained with what it protects
+    return Place(DENSE_LAYERS, feeds.name, 1.0) if feeds in _crossed_alone(graph) else None
+
+
+def _is_dropout(modules: Mapping[str, nn.Module], node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], nn.Dropout)
+    return node.op == "call_function" and node.target is functional.dropout
 
 
 def _crossed_alone(graph: fx.Graph) -> list[fx.Node]:
@@ -200,26 +233,53 @@ def _path(node: fx.Node) -> str:
     return str(next(reversed(stack.values()))[0]) if stack else ""
 
 
-def _behind(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
-    order = list(graph.nodes)
-    return order[order.index(node) :]
+class _ByMode(nn.Module):
+    """One graph in training mode, the other in inference mode; they share the layers, which are those of the first."""
+
+    def __init__(self, learns: fx.GraphModule, infers: fx.GraphModule) -> None:
+        super().__init__()
+        self.learns = learns
+        self._infers = [infers]  # in a list: its layers count once
+
+    def forward(self, crossing: torch.Tensor) -> torch.Tensor:
+        """What crosses the cut to logits ``(N, K)``."""
+        part = self.learns if self.training else self._infers[0]
+        return cast(torch.Tensor, part(crossing))
 
 
-def _cut(net: Network, place: Place) -> Cut:
-    whole = _trace(net)
-    crossing = next(node for node in whole.nodes if node.name == place.node)
+def _cut(net: Network, frozen: fx.Graph, place: Place) -> Cut:
+    """The cut at a place of the graph that the network has in inference mode.
+
+    The part behind learns as the network's Python says that it does in training mode, as long as that has the place.
+    """
     front, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in whole.nodes:
+    for node in frozen.nodes:
         copies[node] = front.node_copy(node, lambda used: copies[used])
-        if node is crossing:
+        if node.name == place.node:
+            front.output(copies[node])
             break
-    front.output(copies[crossing])
+    suffix: nn.Module = fx.GraphModule(net, infers := _behind(frozen, place))
+    learning = _trace(net, learns=True)
+    same = _place(net, learning, place.name)
+    if same is not None and _code(learns := _behind(learning, same)) != _code(infers):
+        suffix = _ByMode(fx.GraphModule(net, learns), fx.GraphModule(net, infers))
+    return Cut(place, fx.GraphModule(net, front), suffix)
+
+
+def _behind(graph: fx.Graph, place: Place) -> fx.Graph:
+    """What follows from the value at a place."""
+    order = list(graph.nodes)
+    crossing = next(node for node in order if node.name == place.node)
     back = fx.Graph()
     copies = {crossing: back.placeholder("crossing")}
-    for node in _behind(whole, crossing)[1:]:
+    for node in order[order.index(crossing) + 1 :]:
         copies[node] = back.node_copy(node, lambda used: _or_constant(back, copies, used))
     back.lint()
-    return Cut(place, fx.GraphModule(net, front), fx.GraphModule(net, back))
+    return back
+
+
+def _code(graph: fx.Graph) -> str:
+    return str(graph.python_code("self").src)
 
 
 def _or_constant(graph: fx.Graph, copies: dict[fx.Node, fx.Node], used: fx.Node) -> fx.Node:

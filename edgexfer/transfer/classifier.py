@@ -100,7 +100,7 @@ def choose_cut(
     if dense is not None:
         return dense, ()
     if not probes:
-        extract = Extractor(student, job.preprocessing, job.device, with_depths=True)
+        extract = Extractor(student, job.preprocessing, job.device, model=job.model, with_depths=True)
         rows = extract(job.splits.train, job.stores["train"], listener)
         classes, labels = len(job.splits.classes), job.splits.train.labels
         probes = probe_by_depth(rows, extract.depths, labels, classes, job.settings.seed, job.splits.train.groups)

@@ -24,7 +24,7 @@ from edgexfer.data.augment import augment_batch, to_floats
 from edgexfer.data.index import cache_folder
 from edgexfer.errors import NetworkError
 from edgexfer.files import whole_file
-from edgexfer.nets import Network, Normalized
+from edgexfer.nets import Network, Normalized, source_sha256
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.training import Listener
 from edgexfer.transfer.blocks import EMBEDDING, Place, depth_taps, places, pooled
@@ -32,6 +32,8 @@ from edgexfer.transfer.blocks import EMBEDDING, Place, depth_taps, places, poole
 PART_ROWS = 1024
 BATCH = 64
 MOST_DEPTHS = 6
+VERSION = 2
+"""Raised when rows computed before may be wrong: up to 1, dropout that is no layer could be on in them."""
 
 Rows = dict[str, NDArray[np.float32]]
 
@@ -60,6 +62,7 @@ class Extractor:
         network: The network; it is used in inference mode and left as it was.
         preprocessing: What it is fed.
         device: Where it computes.
+        model: Name of the network; of a user's own, its code counts.
         with_depths: Whether features at several depths are wanted beside the embedding.
         cached: Whether rows are kept on the disk.
 
@@ -73,6 +76,7 @@ class Extractor:
         preprocessing: Preprocessing,
         device: torch.device,
         *,
+        model: str = "",
         with_depths: bool = False,
         cached: bool = True,
     ) -> None:
@@ -87,7 +91,7 @@ class Extractor:
                 self._taps = depth_taps(network.net, list(self.depths)).to(device)
         self._folder = None
         if cached:
-            identity = body_digest(network.net, preprocessing)
+            identity = body_digest(network.net, preprocessing, model)
             self._folder = cache_folder() / "features" / identity[:32]
 
     def __call__(self, view: View, store: PixelStore, listener: Listener, varied: Varied | None = None) -> Rows:
@@ -217,9 +221,13 @@ class _Known:
         self._at |= {key: (len(self._parts) - 1, row) for row, key in enumerate(keys)}
 
 
-def body_digest(net: Network, preprocessing: Preprocessing) -> str:
-    """SHA-256 over the body's weights by name and value, its layers, and the preprocessing; the head is left out."""
-    digest = hashlib.sha256(json.dumps(preprocessing.to_dict(), sort_keys=True).encode())
+def body_digest(net: Network, preprocessing: Preprocessing, model: str = "") -> str:
+    """SHA-256 over the body's weights by name and value, its layers, the preprocessing, and the user's own code.
+
+    The head is left out.
+    """
+    code = source_sha256(model) if model else None
+    digest = hashlib.sha256(f"{VERSION} {code} {json.dumps(preprocessing.to_dict(), sort_keys=True)}".encode())
     digest.update(repr([(n, m) for n, m in net.named_modules() if n and not _is_head(net, n)]).encode())
     for name, tensor in sorted(net.state_dict().items()):
         if not _is_head(net, name):

@@ -147,7 +147,7 @@ def fit_students_head(
     job: Job, student: nets.Normalized, listener: Listener, *, views: int = 1, balance: bool = False
 ) -> FittedHead:
     """Fits the head of ``student`` on the training pictures, in place, and says what came of it."""
-    extract = Extractor(student, job.preprocessing, job.device)
+    extract = Extractor(student, job.preprocessing, job.device, model=job.model)
     train = job.splits.train
     parts = [extract(train, job.stores["train"], listener)]
     for number in range(1, views):
@@ -221,7 +221,7 @@ def _full_path_difference(
     Raises:
         TrainingError: It is more than rounding.
     """
-    extract = Extractor(student, job.preprocessing, job.device)
+    extract = Extractor(student, job.preprocessing, job.device, model=job.model)
     expected = head.logits(extract(job.splits.val, job.stores["val"], listener)[EMBEDDING])
     difference = float(np.abs(found.logits - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     if difference > FULL_PATH_TOLERANCE:

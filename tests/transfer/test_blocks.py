@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edgexfer import nets
 from edgexfer.errors import NetworkError
@@ -105,3 +108,50 @@ class Branching(Network):
 def test_a_network_that_branches_is_refused_with_what_works_instead() -> None:
     with pytest.raises(NetworkError, match="Branching cannot be taken apart .*head and full need no cut"):
         blocks.places(Branching())
+
+
+class Dropping(Network):
+    """Dropout as a function, in the body and before the head; some paths run in training only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), Noisy(), nn.Conv2d(8, 8, 3), Noisy(), nn.Conv2d(8, 16, 3))
+        self.head = nn.Linear(16, 3)
+        self.embedding_dim, self.num_classes = 16, 3
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(self.body(x).mean((2, 3)), 0.5, self.training)
+
+
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.dropout(self.conv(x), 0.5, self.training)
+        return x * torch.rand_like(x) if self.training else x
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "swin_t", "own"])
+def test_what_is_frozen_drops_nothing_though_the_network_was_left_in_training_mode(name: str) -> None:
+    net = Dropping() if name == "own" else nets.create(name, 3, input_size=(32, 32))
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    net.train()
+    found = blocks.places(net, 4)
+    taps, cut = blocks.depth_taps(net, found), blocks.cut_at(net, found[1].name)
+    assert all(module.training for module in net.modules())
+    net.eval()
+    with torch.no_grad():
+        values = taps.eval()(x)
+        assert torch.equal(values[-1], net.embed(x))
+        assert torch.equal(cut.prefix.eval()(x), values[1])
+        assert torch.allclose(cut.suffix.eval()(values[1]), net(x), rtol=1e-5, atol=1e-6)
+        learning = cut.suffix.train()
+        assert not torch.equal(learning(values[1]), learning(values[1])), "dropout is on where the part above learns"
+        copied = copy.deepcopy(learning).eval()
+        net.eval()  # its BatchNorm has followed
+        assert torch.allclose(copied(values[1]), net(x), rtol=1e-5, atol=1e-6)
+    layers = {id(p) for p in net.parameters()}
+    assert all(id(p) in layers for p in cut.suffix.parameters()) and list(cut.suffix.parameters())
+    cut.suffix.load_state_dict(cut.suffix.state_dict())

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from edgexfer import nets
 from edgexfer.data import PixelStore, Splits, View, build_store, eval_pixels
 from edgexfer.data.augment import to_floats
+from edgexfer.nets import Normalized
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.training import Silent
 from edgexfer.transfer import features
@@ -129,3 +131,28 @@ def test_the_store_serves_any_subset(digits: Splits, rule: Preprocessing) -> Non
     network = trained_like(NAME, rule)
     whole = Extractor(network, rule, CPU, cached=False)(view, build_store(view, rule), Silent())
     assert whole["embedding"].shape == (12, network.net.embedding_dim)
+
+
+def test_a_users_own_code_is_part_of_what_makes_a_row(
+    digits: Splits, rule: Preprocessing, val_store: PixelStore, tmp_path: Path
+) -> None:
+    source, heard, view = tmp_path / "net.py", Counting(), part_of(digits.val, 10)
+    text = (
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.last(self.conv(x).relu().mean((2, 3)))\n"
+        "def build(num_classes):\n"
+        "    return Net(num_classes)\n"
+    )
+    rows = []
+    for code in (text, text.replace("relu", "tanh"), text):
+        source.write_text(code)
+        name = f"{source}:build"
+        network = Normalized(nets.create(name, 10, input_size=rule.input_size), rule)
+        rows.append(Extractor(network, rule, CPU, model=name)(view, val_store, heard)["embedding"])
+    assert heard.totals == [10, 10, 0]
+    assert not np.allclose(rows[0], rows[1]) and np.array_equal(rows[0], rows[2])
