@@ -19,6 +19,14 @@ from edgexfer.files import whole_file
 CHECKPOINT_FILE = "checkpoint.pt"
 _UNSAID = {"processes": 1, "sync_bn": False}
 """What holds where a checkpoint's settings say nothing of it."""
+_NOT_ALWAYS_KEPT = ("model", "model_sha256", "weights", "mean", "std", "splits_fingerprint", "train_pictures_sha256")
+"""What older checkpoints do not say, and is not compared there."""
+_IN_WORDS = {
+    "model_sha256": "the file of the network has changed",
+    "splits_fingerprint": "the pictures have changed, or how they are split",
+    "train_pictures_sha256": "the training pictures or their order have changed",
+}
+"""What digests that differ mean."""
 
 State = dict[str, torch.Tensor]
 
@@ -28,7 +36,7 @@ class Checkpoint:
     """The state after ``epochs_done`` epochs.
 
     Attributes:
-        settings: The settings of the training; another run with other settings cannot go on from here.
+        settings: The settings of the training and what it learns from; with others it cannot be gone on from here.
         epochs_done: Whole epochs trained.
         net: State dict of the student.
         optimizer: State dict of the optimiser.
@@ -62,8 +70,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path, settings: dict[str, Any]) -> Checkpoint | None:
     """Reads the checkpoint of an interrupted training; ``None`` where there is none.
 
+    Args:
+        folder: Where it lies.
+        settings: Of the training that goes on, and what that learns from.
+
     Raises:
-        TrainingError: It is damaged, or was made with other settings.
+        TrainingError: It is damaged, or was made with other settings, another network or other pictures.
     """
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
@@ -75,15 +87,16 @@ def load_checkpoint(folder: Path, settings: dict[str, Any]) -> Checkpoint | None
             f"the checkpoint {str(path)!r} cannot be read ({type(error).__name__}); start again with --force"
         ) from error
     before, now = {**_UNSAID, **checkpoint.settings}, {**_UNSAID, **settings}
+    unknown = [key for key in _NOT_ALWAYS_KEPT if key not in before]
     differing = [
-        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted({*before, *now})
+        _IN_WORDS.get(key) or f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted({*before, *now}.difference(unknown))
         if before.get(key) != now.get(key)
     ]
     if differing:
         raise TrainingError(
-            f"cannot resume {str(folder.parent)!r} with other settings: {'; '.join(differing)};"
-            " repeat the first command, or start again with --force"
+            f"cannot resume {str(folder.parent)!r} with other settings or pictures: {'; '.join(differing)};"
+            " repeat the first command on the same pictures, or start again with --force"
         )
     return checkpoint
 

@@ -7,6 +7,7 @@ folder behind. What is learned from (hard labels, a teacher) is the step's busin
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from edgexfer.training.compute import (
 from edgexfer.training.fit import fit
 from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
-from edgexfer.training.leave import leave_run
+from edgexfer.training.leave import leave_run, weight_parents
 from edgexfer.training.listener import Listener
 from edgexfer.training.pictures import EVAL_BATCH, decoded, predict_view
 from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
@@ -73,6 +74,20 @@ class Job:
     def views(self) -> Views | None:
         """Where views, and not epochs, decide how pictures are varied; they are the same for every seed."""
         return Views(self.settings.views) if self.settings.views else None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the training learns from and begins with: the same where an interrupted one may be gone on from."""
+        pictures = "\n".join(self.splits.train.digests)
+        return {
+            "model": Path(self.model).name,
+            "model_sha256": nets.source_sha256(self.model),
+            "weights": next((p["sha256"] or p["name"] for p in weight_parents(self.weights)), "none"),
+            "mean": list(self.preprocessing.mean),
+            "std": list(self.preprocessing.std),
+            "splits_fingerprint": self.splits.fingerprint,
+            "train_pictures_sha256": hashlib.sha256(pictures.encode()).hexdigest(),
+        }
 
     def new_student(self) -> nets.Normalized:
         """The network with its first weights, taking pixels from 0 to 1; the same at every call."""
@@ -192,7 +207,7 @@ def train(
 ) -> Run:
     """Trains a new student of ``job`` with ``step`` and writes the run folder ``out``.
 
-    An interrupted training in ``out`` is gone on from.
+    An interrupted training in ``out`` is gone on from, where it is of the same network on the same pictures.
 
     Args:
         job: What to train on.
@@ -232,7 +247,7 @@ def train(
             folder=out,
             resume_folder=out / RESUME_FOLDER,
             listener=told,
-            extras=replace(extras, compute=compute),
+            extras=replace(extras, compute=compute, identity={**job.identity, **extras.identity}),
             ranks=job.ranks,
         )
     record = {**record, **compute.to_dict()}

@@ -100,7 +100,7 @@ def _run_of(
         splits_fingerprint=job.splits.fingerprint,
         seed=job.settings.seed,
         recipe={**record, "weights": job.weights, "settings": job.settings.to_dict(), **device},
-        parents=(*parents, *_weight_parents(job.weights)),
+        parents=(*parents, *weight_parents(job.weights)),
         scores={
             **scores_of(scored),
             **calibration_scores(scored),
@@ -116,7 +116,7 @@ def _run_of(
     )
 
 
-def _weight_parents(weights: str) -> list[dict[str, Any]]:
+def weight_parents(weights: str) -> list[dict[str, Any]]:
     """How the first weights of a training stand among the parents of its run; random ones do not."""
     if weights == "none":
         return []

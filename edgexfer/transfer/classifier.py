@@ -63,8 +63,9 @@ def train_classifier(
     above = nets.count_parameters(parts.suffix)
     total = nets.count_parameters(student.net)
     listener.say(f"retraining everything above {parts.place.name}: {above:,} of {total:,} parameters")
-    train, val = compute_crossings(job, student, parts.prefix, strategy.views, listener)
     layers = LayerPlan() if policy == "train" else LayerPlan(thaws=batchnorm_frozen(parts.suffix))
+    train, val = compute_crossings(job, student, parts.prefix, strategy.views, listener)
+    identity = {**job.identity, "strategy": strategy.to_dict()}
     with followed(out, job.settings.epochs, listener) as told:
         result = fit(
             parts.suffix,
@@ -76,7 +77,7 @@ def train_classifier(
             folder=out,
             resume_folder=out / RESUME_FOLDER,
             listener=told,
-            extras=Extras(layers=layers, count_start=True, identity={"strategy": strategy.to_dict()}),
+            extras=Extras(layers=layers, count_start=True, identity=identity),
         )
     scores |= {"cut": parts.place.name, "trained_parameters": above, "views": train.views, "bn_policy": policy}
     if probes:
