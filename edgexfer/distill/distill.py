@@ -23,6 +23,7 @@ from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_lab
 from edgexfer.training.job import choose_compute, split_views
 from edgexfer.training.learner import Batch
 from edgexfer.training.leave import calibration_scores, scores_of
+from edgexfer.training.optim import refuse_single_pictures
 from edgexfer.training.ranks import ALONE, Ranks
 from edgexfer.training.shared_step import whole_batch
 
@@ -123,6 +124,7 @@ def distill(
     live = distill_step(Outputs(teachers), objective, regressors, job.ranks)
     rounded = rounded_student(job) if rounds else None
     student = job.new_student() if rounded is None else rounded
+    refuse_single_pictures(student, job.settings.batch_size)
     batches = job.train_batches()
     compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
     for member in teachers.members:

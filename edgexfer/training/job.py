@@ -36,6 +36,7 @@ from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import leave_run, weight_parents
 from edgexfer.training.listener import Listener
+from edgexfer.training.optim import refuse_single_pictures
 from edgexfer.training.pictures import EVAL_BATCH, decoded, predict_view
 from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
@@ -229,6 +230,7 @@ def train(
     student = job.new_student() if student is None else student
     batches = job.train_batches()
     extras = extras or Extras()
+    refuse_single_pictures(student, job.settings.batch_size, extras.layers)
     compute = extras.compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(

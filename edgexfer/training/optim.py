@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgexfer.errors import TrainingError
+from edgexfer.errors import RecipeError, TrainingError
 
 OPTIMIZERS = ("adamw", "sgd")
 SGD_MOMENTUM = 0.9
@@ -120,6 +120,30 @@ def training_mode(net: nn.Module) -> None:
         own = list(module.parameters(recurse=False))
         if own and not any(p.requires_grad for p in own):
             module.eval()
+
+
+def refuse_single_pictures(net: nn.Module, batch_size: int, layers: LayerPlan | None = None) -> None:
+    """Refuses batches of one picture, which have no variance, where BatchNorm learns by batches.
+
+    Args:
+        net: The network; it goes to training mode.
+        batch_size: Pictures a step.
+        layers: Which layers learn; all if ``None``.
+
+    Raises:
+        RecipeError: ``batch_size`` is 1, and some BatchNorm is not kept as it is.
+    """
+    if batch_size > 1:
+        return
+    net.train()
+    plan = layers or LayerPlan()
+    for path, module in net.named_modules():
+        own = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
+        if module.training and batchnorms([module]) and (not own or any(plan.learns(name) for name in own)):
+            raise RecipeError(
+                f"batch_size is {batch_size}, and BatchNorm learns from the pictures of a batch together; pass"
+                " --batch-size 2 or more, or keep the BatchNorm of trained weights as it is with --bn frozen"
+            )
 
 
 def batchnorms(modules: Iterable[nn.Module]) -> list[nn.Module]:

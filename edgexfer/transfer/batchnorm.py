@@ -7,7 +7,7 @@ moved. What inference wants are the statistics of the final weights: mean and va
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import nn
@@ -19,7 +19,13 @@ def reestimate(net: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], de
     """Replaces the running statistics of every BatchNorm of ``net`` by those of ``batches``, in place.
 
     All layers are estimated in the same pass: each normalises a batch by that batch, as it did in training, and the
-    statistics of all batches are pooled with the weight of their size (the variance between batches included).
+    statistics of all batches are pooled with the weight of their size (the variance between batches included). A last
+    batch of one picture, which has no variance of its own, joins the one before it.
+
+    Args:
+        net: The network; it is left in the mode that it was in.
+        batches: ``inputs (N, 3, H, W)`` each; two pictures in all at least.
+        device: Where it computes.
 
     Returns:
         How many layers were re-estimated.
@@ -42,8 +48,8 @@ def reestimate(net: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], de
         for layer in layers:
             layer.train()
             layer.momentum = 0.0
-        for batch in batches:
-            net(batch["inputs"].to(device))
+        for inputs in _without_a_lone_last(batches):
+            net(inputs.to(device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -54,6 +60,21 @@ def reestimate(net: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], de
     for known, (count, total, squares) in sums.items():
         _set_statistics(known, count, total, squares)
     return len(sums)
+
+
+def _without_a_lone_last(batches: Iterable[Mapping[str, torch.Tensor]]) -> Iterator[torch.Tensor]:
+    """The inputs of the batches; a single picture joins those before it."""
+    held: torch.Tensor | None = None
+    for batch in batches:
+        inputs = batch["inputs"]
+        if held is not None and len(inputs) == 1:
+            held = torch.cat([held, inputs])
+            continue
+        if held is not None:
+            yield held
+        held = inputs
+    if held is not None:
+        yield held
 
 
 def _set_statistics(layer: nn.Module, count: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> None:

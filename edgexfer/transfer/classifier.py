@@ -20,7 +20,7 @@ from edgexfer.training.checkpoint import copy_state
 from edgexfer.training.fit import FitResult
 from edgexfer.training.followed import followed
 from edgexfer.training.leave import leave_run
-from edgexfer.training.optim import LayerPlan
+from edgexfer.training.optim import LayerPlan, refuse_single_pictures
 from edgexfer.transfer.blocks import EMBEDDING, Cut, before_dense_layers, cut_at
 from edgexfer.transfer.crossings import compute_crossings, predict_crossings
 from edgexfer.transfer.features import Extractor
@@ -64,6 +64,7 @@ def train_classifier(
     total = nets.count_parameters(student.net)
     listener.say(f"retraining everything above {parts.place.name}: {above:,} of {total:,} parameters")
     layers = LayerPlan() if policy == "train" else LayerPlan(thaws=batchnorm_frozen(parts.suffix))
+    refuse_single_pictures(parts.suffix, job.settings.batch_size, layers)
     train, val = compute_crossings(job, student, parts.prefix, strategy.views, listener)
     identity = {**job.identity, "strategy": strategy.to_dict()}
     with followed(out, job.settings.epochs, listener) as told:

@@ -89,12 +89,25 @@ def layer_plan(student: nets.Normalized, strategy: Strategy, policy: str, epochs
 
 def settle_batchnorm(job: Job, student: nets.Normalized, bn: str | None, listener: Listener) -> str:
     """The policy for BatchNorm, by the number of pictures where it is left open; carries ``adapt`` out at once."""
-    policy = bn or ("frozen" if len(job.splits.train) < FEW_FOR_BATCHNORM else "train")
+    policy = batchnorm_policy(job, bn)
     if batchnorms(student.modules()):
         listener.say(f"BatchNorm: {_POLICY_WORDS[policy]}")
-    if policy == "adapt":
+    if policy == "adapt" and not _has_one_picture(job, listener):
         reestimate(student, job.plain_batches("train"), job.device)
     return policy
+
+
+def batchnorm_policy(job: Job, bn: str | None) -> str:
+    """The policy for BatchNorm that was asked for, or that the number of pictures suggests."""
+    return bn or ("frozen" if len(job.splits.train) < FEW_FOR_BATCHNORM else "train")
+
+
+def _has_one_picture(job: Job, listener: Listener) -> bool:
+    """Whether there is a single training picture, which has no variance to estimate; then says so."""
+    is_alone = len(job.splits.train) < 2
+    if is_alone:
+        listener.say("BatchNorm keeps its statistics: a single training picture is too few to take them from")
+    return is_alone
 
 
 def batchnorm_frozen(net: nn.Module) -> dict[str, int | None]:
@@ -131,8 +144,10 @@ def reestimated_if_better(job: Job, student: nn.Module, listener: Listener) -> d
     """Re-estimates BatchNorm on the training pictures and keeps it only where validation gains, in place.
 
     Returns:
-        What the run's scores say of it; empty for a network without BatchNorm.
+        What the run's scores say of it; empty for a network without BatchNorm, or with a single training picture.
     """
+    if _has_one_picture(job, listener):
+        return {}
     before = job.predictions(student, "val")
     kept = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     if not reestimate(student, job.plain_batches("train"), job.device):

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from edgexfer.errors import TrainingError
+from edgexfer.errors import RecipeError, TrainingError
 from edgexfer.training.optim import (
     LayerPlan,
     build_optimizer,
     learning_rate,
     parameter_groups,
+    refuse_single_pictures,
     set_learning_rate,
     training_mode,
 )
@@ -77,3 +78,16 @@ def test_layers_learn_at_their_own_rate_and_from_their_own_epoch() -> None:
         plan.thaw(model, epoch)
         assert model[0].weight.requires_grad is learns
         assert not model[1].weight.requires_grad and model[3].weight.requires_grad
+
+
+def test_batches_of_one_picture_are_refused_where_batchnorm_learns() -> None:
+    model = net()
+    names = [name for name, _ in model.named_parameters() if name.startswith("1.")]
+    for plan in (None, LayerPlan(), LayerPlan(thaws=dict.fromkeys(names, 3))):
+        with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .* --batch-size 2 or more, or"):
+            refuse_single_pictures(model, 1, plan)
+        refuse_single_pictures(model, 2, plan)
+    refuse_single_pictures(model, 1, LayerPlan(thaws=dict.fromkeys(names)))
+    refuse_single_pictures(nn.Linear(2, 2), 1)
+    with pytest.raises(RecipeError):
+        refuse_single_pictures(nn.Sequential(nn.BatchNorm1d(2, affine=False)), 1)
