@@ -188,7 +188,10 @@ def command(
         quantization_aware,
     )
     board = board_folder(options.pop("tensorboard"), out)
-    with talking_together(out / "log.txt") as talk, with_board(None if talk.quiet else board, out, talk) as listener:
+    with (
+        talking_together(out / "log.txt", replacing=force) as talk,
+        with_board(None if talk.quiet else board, out, talk) as listener,
+    ):
         results = distill_data(
             choice,
             [Start(nets.with_activation(student, activation), student_weights) for student in students],

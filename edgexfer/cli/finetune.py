@@ -81,7 +81,10 @@ def command(
     wishes = {key: options.pop(key) for key in STRATEGY_KEYS}
     strategy = Strategy(options.pop("strategy"), **{key: wish for key, wish in wishes.items() if wish is not None})
     board = board_folder(options.pop("tensorboard"), out)
-    with talking_together(out / "log.txt") as talk, with_board(None if talk.quiet else board, out, talk) as listener:
+    with (
+        talking_together(out / "log.txt", replacing=force) as talk,
+        with_board(None if talk.quiet else board, out, talk) as listener,
+    ):
         target = Target(out, force=force, resume=resume, argv=command_line())
         run = finetune_data(choice, Start(model, weights, mean, std), recipe, target, listener, strategy)
         talk.say(f"validation {percent(run.scores['val_top1'])}, test {percent(run.scores['test_top1'])}")

@@ -26,17 +26,20 @@ class Talk:
     Args:
         log: Where the copy goes, once that folder exists; ``None`` keeps none.
         quiet: Whether nothing is said, since another process does.
+        replacing: Whether the folder may hold another run, which is replaced; the copy waits for a training to begin,
+            or for the command to end well, so that it neither gets into that run's file nor vanishes with it.
 
     Attributes:
         quiet: As given.
     """
 
-    def __init__(self, log: Path | None = None, *, quiet: bool = False) -> None:
+    def __init__(self, log: Path | None = None, *, quiet: bool = False, replacing: bool = False) -> None:
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         if not self.console.is_terminal:
             self.console.width = PIPE_WIDTH  # a pipe has no width of its own; tables are not to be cut there
         self._log = None if quiet else log
+        self._waits = replacing
         self._pending: list[str] = []
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -49,6 +52,7 @@ class Talk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        self._waits = self._waits and kind is not None
         self._keep()
 
     def say(self, text: str) -> None:
@@ -61,6 +65,7 @@ class Talk:
 
     def training(self, run: Path, epochs: int) -> None:
         """Needs no word of its own: what follows says it."""
+        self._waits = False
 
     def begin(self, title: str, total: int) -> None:
         """Shows a bar, on a terminal only."""
@@ -105,16 +110,16 @@ class Talk:
             self._keep()
 
     def _keep(self) -> None:
-        if self._log is not None and self._pending and self._log.parent.is_dir():
+        if self._log is not None and self._pending and not self._waits and self._log.parent.is_dir():
             with self._log.open("a", encoding="utf-8") as stream:
                 stream.write("".join(f"{line}\n" for line in self._pending))
             self._pending.clear()
 
 
 @contextlib.contextmanager
-def talking_together(log: Path) -> Iterator[Talk]:
+def talking_together(log: Path, *, replacing: bool = False) -> Iterator[Talk]:
     """The talk of a command that several processes may run together; they join first, and the writer's is heard."""
     from edgexfer.training.ranks import joined
 
-    with joined() as ranks, Talk(log, quiet=not ranks.is_writer) as talk:
+    with joined() as ranks, Talk(log, quiet=not ranks.is_writer, replacing=replacing) as talk:
         yield talk

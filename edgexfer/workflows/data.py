@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgexfer.data import Splits, View, load_splits
+from edgexfer.data.named import named_sets
+from edgexfer.data.sources import DIGITS
 from edgexfer.errors import DataError
 from edgexfer.runs import Run
 
@@ -37,6 +39,11 @@ class DataChoice:
     test_split: float = 0.15
     group_by: str | None = None
     seed: int = 0
+
+    def paths(self) -> list[Path]:
+        """Where the pictures lie, as far as they lie in a folder that the user names."""
+        is_folder = self.source not in (DIGITS, *named_sets())
+        return [Path(name) for name in (self.source if is_folder else None, self.data_root) if name]
 
     def load(self) -> Splits:
         """The splits; see ``edgexfer.data.load_splits``."""

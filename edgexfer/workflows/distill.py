@@ -26,6 +26,7 @@ from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.gain import Gain, paired_gain
+from edgexfer.workflows.room import Room, used_by
 from edgexfer.workflows.teachers import make_teachers
 from edgexfer.workflows.train import Start, Target, prepare_start
 
@@ -125,14 +126,17 @@ def distill_data(
     if teaching.quantization_aware:
         _check_rounding(students, recipe, teaching)
     targets = _targets(students, target)
-    found = {number: _finished(place, teaching, listener) for number, place in enumerate(targets)}
+    used = used_by(data, students, teachers, (teaching.unlabelled, teaching.names_file))
+    found = {number: _finished(place, teaching, listener, used) for number, place in enumerate(targets)}
     if all(found.values()):
         return [result for result in found.values() if result is not None]
     labelled = data.load()
     splits = labelled if teaching.unlabelled is None else with_unlabelled(labelled, teaching.unlabelled)
     own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
     folder = target.out / TEACHERS_FOLDER
-    members = make_teachers(data, labelled, teachers, own, folder, listener, teaching.names_file)
+    room = Room.found(students, targets, folder, used)
+    room.check(labelled, recipe)
+    members = make_teachers(data, labelled, teachers, own, folder, listener, teaching.names_file, make_room=room.make)
     record = data.record("distill", list(target.argv))
     if teaching.unlabelled is not None:
         extra = len(splits.train) - len(labelled.train)
@@ -155,9 +159,9 @@ def _targets(students: Sequence[Start], target: Target) -> list[Target]:
     return [replace(target, out=target.out / name) for name in names]
 
 
-def _finished(target: Target, teaching: Teaching, listener: Listener) -> DistillResult | None:
+def _finished(target: Target, teaching: Teaching, listener: Listener, used: Sequence[Path]) -> DistillResult | None:
     """What is there already of a resumed command, if nothing is missing."""
-    run = target.claim()
+    run = target.claim(used)
     baseline = current_ranks().once(lambda: _run_in(target.out / BASELINE_FOLDER))
     if run is None or (teaching.with_baseline and baseline is None):
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edgexfer import nets
 from edgexfer.data import Splits
@@ -13,9 +14,11 @@ from edgexfer.distill import Teacher, from_onnx, from_run, from_weights
 from edgexfer.errors import TeacherError
 from edgexfer.export.graph import load_model
 from edgexfer.export.metadata import info_of
+from edgexfer.files import remove
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
-from edgexfer.runs import is_run
+from edgexfer.runs import is_run, read_run
 from edgexfer.training import Listener, Recipe
+from edgexfer.training.leave import weight_parents
 from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
@@ -54,8 +57,12 @@ def make_teachers(
     folder: Path,
     listener: Listener,
     names_file: Path | None = None,
+    *,
+    make_room: Callable[[], None] | None = None,
 ) -> tuple[Teacher, ...]:
     """Every teacher, in the order given.
+
+    One that was made on the way before serves again, if it was asked for in the same way on the same pictures.
 
     Args:
         data: What teachers given by a network's name are fine-tuned on.
@@ -65,40 +72,66 @@ def make_teachers(
         folder: Where those lie.
         listener: Hears how it goes.
         names_file: Names of a foreign ONNX file's outputs.
+        make_room: Called when all that is there already has been read, and before any teacher is trained.
 
     Raises:
         TeacherError: A teacher does not know every class of the data, or cannot be used.
     """
+    ready = [_at_hand(splits, start, recipe, listener, names_file) for start in starts]
+    if make_room is not None:
+        make_room()
     made = []
-    for number, start in enumerate(starts):
-        path = Path(start.model)
-        if path.suffix.casefold() == ".onnx":
-            made.append(_onnx_teacher(path, start, splits, names_file, listener))
-        else:
-            place = folder / f"{number}-{path.name.replace(':', '-')}"
-            made.append(_teacher(data, splits, start, recipe, place, listener))
+    for number, (start, teacher) in enumerate(zip(starts, ready, strict=True)):
+        place = folder / f"{number}-{Path(start.model).name.replace(':', '-')}"
+        made.append(teacher or _made_first(data, splits, start, recipe, place, listener))
     return tuple(made)
 
 
-def _teacher(
-    data: DataChoice, splits: Splits, start: Start, recipe: Recipe, folder: Path, listener: Listener
-) -> Teacher:
-    """A run as it is, a weight file that already fits the classes as it is, anything else fine-tuned first."""
-    path = Path(start.model)
+def _at_hand(
+    splits: Splits, start: Start, recipe: Recipe, listener: Listener, names_file: Path | None
+) -> Teacher | None:
+    """An ONNX file or a run as it is, a weight file that already fits the classes as it is; ``None`` for the others."""
+    path, weights = Path(start.model), Path(start.weights)
+    if path.suffix.casefold() == ".onnx":
+        return _onnx_teacher(path, start, splits, names_file, listener)
     if path.is_dir():
         return from_run(path, splits.classes)
     nets.preprocessing_for(start.model)  # raises where there is no such network, naming those that there are
-    weights = Path(start.weights)
     if weights.is_file() and nets.with_its_classes(start.model, weights).num_classes == len(splits.classes):
         listener.say(f"teacher {start.model}: {weights.name} fits the {len(splits.classes)} classes, used as it is")
         size = recipe.image_size
         return from_weights(
             start.model, weights, splits.classes, nets.preprocessing_for(start.model, size, start.mean, start.std)
         )
-    if not current_ranks().once(lambda: is_run(folder)):
+    return None
+
+
+def _made_first(
+    data: DataChoice, splits: Splits, start: Start, recipe: Recipe, folder: Path, listener: Listener
+) -> Teacher:
+    """A teacher fine-tuned on the data; the one in ``folder`` where it was asked for in the same way."""
+    ranks, asked = current_ranks(), _asked(start, recipe)
+    run = ranks.once(lambda: read_run(folder) if is_run(folder) else None)
+    if run is not None and (run.splits_fingerprint, run.recipe.get("asked")) != (splits.fingerprint, asked):
+        listener.say(
+            f"teacher {start.model}: the one in {str(folder)!r} was made from other pictures or with other settings, so"
+            " it is made anew"
+        )
+        ranks.once(lambda: remove(folder))
+        run = None
+    if run is None:
         listener.say(f"teacher {start.model}: a network's name, so it is fine-tuned on this data first")
-        transfer_splits(splits, start, recipe, Strategy(AUTO), folder, listener, data.record("finetune", []))
+        record = {**data.record("finetune", []), "asked": asked}
+        transfer_splits(splits, start, recipe, Strategy(AUTO), folder, listener, record)
     return from_run(folder, splits.classes)
+
+
+def _asked(start: Start, recipe: Recipe) -> dict[str, Any]:
+    """What decides, beside the pictures, what a teacher becomes, as JSON holds it."""
+    wishes = {key: value for key, value in asdict(recipe).items() if key not in ("workers", "device")}
+    weights = next((parent["sha256"] or parent["name"] for parent in weight_parents(start.weights)), "none")
+    told = {"mean": start.mean and list(start.mean), "std": start.std and list(start.std)}
+    return {"code_sha256": nets.source_sha256(start.model), "model": start.model, "weights": weights, **told, **wishes}
 
 
 def _onnx_teacher(path: Path, start: Start, splits: Splits, names_file: Path | None, listener: Listener) -> Teacher:

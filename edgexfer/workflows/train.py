@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,15 @@ from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
+from edgexfer.training.optim import refuse_single_pictures
 from edgexfer.training.ranks import ALONE, current_ranks
 from edgexfer.transfer import AUTO, Strategy, transfer
 from edgexfer.transfer.advise import advise
+from edgexfer.transfer.blocks import cut_at
+from edgexfer.transfer.finetune import batchnorm_policy
 from edgexfer.transfer.probe import Probe
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.replacing import check_replaceable
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
 
@@ -37,6 +41,12 @@ class Start:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
 
+    def paths(self) -> list[Path]:
+        """Its files, as far as it has any: the user's own code, the weights."""
+        code, colon, _ = self.model.rpartition(":")
+        named = [code] if colon else []
+        return [Path(name) for name in (*named, *({self.weights} - {"none", "imagenet"}))]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -54,28 +64,45 @@ class Target:
     resume: bool = False
     argv: tuple[str, ...] = ()
 
-    def claim(self) -> Run | None:
-        """Makes ``out`` ready to be written to; the run that is finished there, when resuming finds one.
+    def claim(self, used: Iterable[Path] = ()) -> Run | None:
+        """Checks that ``out`` may be written to; the run that is finished there, when resuming finds one.
 
         Of several processes the writer does it.
+
+        Args:
+            used: What the command reads, and must not replace.
 
         Raises:
             WouldOverwriteError: Something is there, and neither ``force`` nor ``resume`` covers it.
         """
-        return current_ranks().once(self._claimed)
+        return current_ranks().once(lambda: self._claimed(used))
 
-    def _claimed(self) -> Run | None:
-        if self.resume and is_run(self.out):
-            return read_run(self.out)
-        if self.resume and (not self.out.exists() or self.out.is_dir()):
-            return None
+    def _claimed(self, used: Iterable[Path]) -> Run | None:
+        if self._goes_on():
+            return read_run(self.out) if is_run(self.out) else None
         if not self.force and (self.out / RESUME_FOLDER).is_dir():
             raise WouldOverwriteError(
                 f"{str(self.out)!r} holds an interrupted training; pass --resume to go on, or --force to start again"
             )
         refuse_overwrite(self.out, self.force)
-        remove(self.out)
+        if self._is_there():
+            check_replaceable(self.out, used)
         return None
+
+    def _goes_on(self) -> bool:
+        return self.resume and (not self.out.exists() or self.out.is_dir())
+
+    def _is_there(self) -> bool:
+        return self.out.exists() or self.out.is_symlink()
+
+    def replaces(self) -> bool:
+        """Whether something is there that ``make_room`` would remove."""
+        return current_ranks().once(lambda: self.force and self._is_there() and not self._goes_on())
+
+    def make_room(self) -> None:
+        """Removes what is there where ``force`` says so; called when all that can be refused has been."""
+        if self.replaces():
+            current_ranks().once(lambda: remove(self.out))
 
 
 def finetune_data(
@@ -91,14 +118,15 @@ def finetune_data(
         listener: Hears how it goes.
         strategy: How much of the network is retrained; ``full`` if ``None``, ``scratch`` from random weights.
     """
-    finished = target.claim()
+    finished = target.claim([*data.paths(), *start.paths()])
     if finished is not None:
         listener.say(f"{str(target.out)!r} is finished already")
         return finished
     strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
-    return transfer_splits(
-        data.load(), start, recipe, strategy, target.out, listener, data.record("finetune", list(target.argv))
-    )
+    record = data.record("finetune", list(target.argv))
+    make_room = target.make_room if target.replaces() else None
+    splits = data.load()
+    return transfer_splits(splits, start, recipe, strategy, target.out, listener, record, make_room=make_room)
 
 
 def transfer_splits(
@@ -109,8 +137,13 @@ def transfer_splits(
     out: Path,
     listener: Listener,
     record: Mapping[str, Any],
+    *,
+    make_room: Callable[[], None] | None = None,
 ) -> Run:
-    """Fits one network to the splits by a strategy; ``auto`` asks for advice first and keeps it in the run."""
+    """Fits one network to the splits by a strategy; ``auto`` asks for advice first and keeps it in the run.
+
+    ``make_room`` is called, where given, just before the first file is written; the network has its weights by then.
+    """
     if strategy.name == AUTO and start.weights == "none":
         listener.say("strategy auto: the first weights are random, so the network learns from scratch")
         strategy = strategy.settled("scratch")
@@ -123,23 +156,46 @@ def transfer_splits(
         strategy = strategy.settled(advice.strategy)
         if strategy.name != "scratch":
             probes = advice.measured.probe_by_depth
-            return _transferred(job, strategy, out, listener, record, probes)
+            return _transferred(job, strategy, out, listener, record, probes, make_room=make_room)
     if strategy.name == "scratch":
         start = replace(start, weights="none")
     elif start.weights == "none":
         listener.warn(f"strategy {strategy.name} on random weights: there is nothing to transfer; pass --weights")
-    return _transferred(prepare_start(splits, start, recipe, listener), strategy, out, listener, record)
+    job = prepare_start(splits, start, recipe, listener)
+    return _transferred(job, strategy, out, listener, record, make_room=make_room)
 
 
 def _transferred(
-    job: Job, strategy: Strategy, out: Path, listener: Listener, record: Mapping[str, Any], probes: Sequence[Probe] = ()
+    job: Job,
+    strategy: Strategy,
+    out: Path,
+    listener: Listener,
+    record: Mapping[str, Any],
+    probes: Sequence[Probe] = (),
+    *,
+    make_room: Callable[[], None] | None,
 ) -> Run:
     """Of several processes all train the whole network; what is trained on its features takes one, and they wait."""
+    if make_room is not None:
+        _check_beforehand(job, strategy)
+        make_room()
     if strategy.name not in ("head", "classifier") or not job.ranks.are_several:
         return transfer(job, strategy, out, listener, record=record, probes=probes)
     listener.say(f"strategy {strategy.name} works in one process; the others wait")
     alone = replace(job, ranks=ALONE)
     return job.ranks.once(lambda: transfer(alone, strategy, out, listener, record=record, probes=probes))
+
+
+def _check_beforehand(job: Job, strategy: Strategy) -> None:
+    """Meets the mistakes that would end the training before its first step."""
+    student = job.new_student()
+    if strategy.cut is not None:
+        cut_at(student.net, strategy.cut)
+    learns_whole = strategy.name == "scratch" or (
+        strategy.name == "full" and batchnorm_policy(job, strategy.bn) == "train"
+    )
+    if learns_whole:
+        refuse_single_pictures(student, job.settings.batch_size)
 
 
 def prepare_start(
