@@ -24,7 +24,10 @@ from edgexfer.cli.talk import Talk
 @data_options
 @common_options(force=False)
 def command(model: Path, data: str, split: str, as_json: bool, **options: Any) -> None:
-    """Accuracy of MODEL, a run folder or an ONNX file, on DATA; classes are matched by name."""
+    """Accuracy of MODEL, a run folder or an ONNX file, on DATA; classes are matched by name.
+
+    Where DATA is what a run was made from, it is split as the run split it, unless options here say otherwise.
+    """
     from edgexfer.workflows.evaluate import evaluate
 
     choice = data_choice_of(data, options)

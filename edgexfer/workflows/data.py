@@ -13,7 +13,12 @@ from edgexfer.data import Splits, View, load_splits
 from edgexfer.data.named import named_sets
 from edgexfer.data.sources import DIGITS
 from edgexfer.errors import DataError
-from edgexfer.runs import Run
+from edgexfer.runs import Run, is_run, read_run
+from edgexfer.training import Listener
+
+_MAY_BE_KNOWN = "pictures held out now may be among those that it learned from, and scores on them too good"
+_RULES = ("val_split", "test_split", "group_by", "seed")
+"""What of a choice decides how the data is cut."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,17 @@ def remembered(run: Run, source: str | None = None, data_root: str | None = None
     return DataChoice(**choice)
 
 
-def load_remembered(run: Run, source: str | None, data_root: str | None) -> Splits:
+def load_remembered(run: Run, source: str | None, data_root: str | None, listener: Listener | None = None) -> Splits:
     """The splits that a run was made from, checked to be the same pictures in the same splits.
 
+    Args:
+        run: The run.
+        source: Other data to take, cut by the same rules; a warning says where it is not the very same.
+        data_root: Where torchvision's sets lie now.
+        listener: Hears the warning.
+
     Raises:
-        DataError: The pictures are gone, or hold other classes than the run knows.
+        DataError: The pictures are gone or have changed, or hold other classes than the run knows.
     """
     try:
         splits = remembered(run, source, data_root).load()
@@ -90,7 +101,63 @@ def load_remembered(run: Run, source: str | None, data_root: str | None) -> Spli
     missing = sorted(set(splits.classes) ^ set(run.classes))
     if missing:
         raise DataError(f"the data and the run know different classes; only one of them has: {', '.join(missing)}")
+    if splits.fingerprint != run.splits_fingerprint and source is None:
+        raise DataError(
+            f"the data that the run was made from, {splits.source!r}, has changed since (pictures added, removed or"
+            f" replaced): {_MAY_BE_KNOWN}; put the pictures back as they were, or pass --data DATA to take these as"
+            " they are"
+        )
+    if listener is not None:
+        warn_of_known_pictures(run, splits, listener)
     return splits
+
+
+def warn_of_known_pictures(run: Run, splits: Splits, listener: Listener) -> None:
+    """Warns where splits are not those that a run was made from."""
+    if splits.fingerprint != run.splits_fingerprint:
+        listener.warn(
+            f"{splits.source!r} is not, or not split as, the data that the run was made from: {_MAY_BE_KNOWN}"
+        )
+
+
+def split_as_learned(run: Run, data: DataChoice) -> DataChoice:
+    """``data``, of a run's own source, cut as the run cut it; as it says itself, where it says anything of it."""
+    rules = {name: getattr(data, name) for name in _RULES}
+    if rules != {name: getattr(DataChoice(""), name) for name in _RULES}:
+        return data
+    choice = run.recipe.get("choice", {})
+    return dataclasses.replace(data, **{name: choice[name] for name in _RULES if name in choice})
+
+
+def is_of_the_same_source(run: Run, data: DataChoice) -> bool:
+    """Whether a run was made from the folder, or the set, that ``data`` names; split in whatever way."""
+    named = data.record("", [])
+    if named["data_path"] is not None:
+        return bool(run.recipe.get("data_path") == named["data_path"])
+    return bool(run.recipe.get("data") == data.source)
+
+
+def warn_of_another_split(start: str, role: str, data: DataChoice, splits: Splits, listener: Listener) -> None:
+    """Warns where what a training starts or learns from knows the same data by another split.
+
+    Args:
+        start: A run folder or a weight file; one that is not of a run says nothing of its data.
+        role: What it is, in words.
+        data: The data of the training.
+        splits: The same, loaded.
+        listener: Hears the warning.
+    """
+    path = Path(start)
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not is_run(folder):
+        return
+    run = read_run(folder)
+    if is_of_the_same_source(run, data) and run.splits_fingerprint != splits.fingerprint:
+        listener.warn(
+            f"the {role} {start!r} learned from {data.source!r} too, but from other pictures of it or another split:"
+            f" {_MAY_BE_KNOWN}; pass the --seed, --val-split, --test-split and --group-by that it was made with,"
+            " or make it anew"
+        )
 
 
 def held_out(splits: Splits) -> View:

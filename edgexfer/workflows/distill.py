@@ -24,7 +24,7 @@ from edgexfer.runs import PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lin
 from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.ranks import current_ranks
-from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.data import DataChoice, warn_of_another_split
 from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.room import Room, used_by
 from edgexfer.workflows.teachers import make_teachers
@@ -131,6 +131,11 @@ def distill_data(
     if all(found.values()):
         return [result for result in found.values() if result is not None]
     labelled = data.load()
+    for student in students:
+        warn_of_another_split(student.weights, "student's starting point", data, labelled, listener)
+    for teacher in teachers:
+        place = teacher.model if Path(teacher.model).is_dir() else teacher.weights
+        warn_of_another_split(place, "teacher", data, labelled, listener)
     splits = labelled if teaching.unlabelled is None else with_unlabelled(labelled, teaching.unlabelled)
     own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
     folder = target.out / TEACHERS_FOLDER

@@ -11,17 +11,25 @@ from edgexfer import nets
 from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import read_info
-from edgexfer.runs import WEIGHTS_FILE, read_run
+from edgexfer.runs import WEIGHTS_FILE, Run, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
 from edgexfer.training.pictures import decoded, predict_view
-from edgexfer.workflows.data import DataChoice, held_out
+from edgexfer.workflows.data import (
+    DataChoice,
+    held_out,
+    is_of_the_same_source,
+    split_as_learned,
+    warn_of_known_pictures,
+)
 
 BATCH = 32
 
 
 def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> dict[str, Any]:
     """Top-1 of ``model``, overall and by class.
+
+    A run's own data is split as the run split it, unless ``data`` says how; a warning says where the split differs.
 
     Args:
         model: A run folder or an ONNX file of ours.
@@ -32,8 +40,9 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     Returns:
         ``{"top1", "images", "split", "per_class": {name: {"top1", "images"}}}``.
     """
-    classes = read_run(model).classes if model.is_dir() else read_info(model).classes
-    view = _view(data, classes, split)
+    run = read_run(model) if model.is_dir() else None
+    classes = read_info(model).classes if run is None else run.classes
+    view = _view(data, classes, split, run, listener)
     logits = _run_logits(model, view, listener) if model.is_dir() else onnx_logits(model, view)
     per_class = {
         name: {"top1": top1(logits[chosen], view.labels[chosen]), "images": int(chosen.sum())}
@@ -43,11 +52,17 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     return {"top1": top1(logits, view.labels), "images": len(view), "split": view.name, "per_class": per_class}
 
 
-def _view(data: DataChoice, classes: tuple[str, ...], split: str) -> View:
+def _view(data: DataChoice, classes: tuple[str, ...], split: str, run: Run | None, listener: Listener) -> View:
     """The pictures to score, their labels in the order of ``classes``."""
     if split == "all":
-        return load_labelled(data.source, classes, whole=True, strict=data.strict)
-    splits = data.load()
+        return load_labelled(
+            data.source, classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
+        )
+    if run is not None and is_of_the_same_source(run, data):
+        splits = split_as_learned(run, data).load()
+        warn_of_known_pictures(run, splits, listener)
+    else:
+        splits = data.load()
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
     if view is None:
         raise DataError(f"{data.source!r} has no test split; use --split val or --split all")

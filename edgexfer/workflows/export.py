@@ -66,7 +66,7 @@ def export_run(
         What ``edgexfer export --json`` prints.
     """
     run = read_run(folder)
-    splits = load_remembered(run, choice.data, choice.data_root)
+    splits = load_remembered(run, choice.data, choice.data_root, listener)
     net = nets.create(
         run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
     )

@@ -19,7 +19,7 @@ from edgexfer.transfer.advise import advise
 from edgexfer.transfer.blocks import cut_at
 from edgexfer.transfer.finetune import batchnorm_policy
 from edgexfer.transfer.probe import Probe
-from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.data import DataChoice, warn_of_another_split
 from edgexfer.workflows.replacing import check_replaceable
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")
@@ -126,6 +126,7 @@ def finetune_data(
     record = data.record("finetune", list(target.argv))
     make_room = target.make_room if target.replaces() else None
     splits = data.load()
+    warn_of_another_split(start.weights, "starting point", data, splits, listener)
     return transfer_splits(splits, start, recipe, strategy, target.out, listener, record, make_room=make_room)
 
 

@@ -1,0 +1,115 @@
+"""Pictures that a network learned from do not pass for held-out ones without a word."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgexfer.errors import DataError
+from edgexfer.runs import read_lines, read_run
+from edgexfer.training import Recipe, Silent
+from edgexfer.workflows import evaluate as evaluate_module
+from edgexfer.workflows.data import DataChoice, load_remembered
+from edgexfer.workflows.distill import Teaching, distill_data
+from edgexfer.workflows.evaluate import evaluate
+from edgexfer.workflows.train import Start, Target, finetune_data
+from tests.heard import Heard
+
+RECIPE = Recipe(epochs=1, batch_size=8, lr=0.01, image_size=32)
+MAY_BE_KNOWN = "pictures held out now may be among those that it learned from, and scores on them too good"
+
+
+@pytest.fixture(scope="module")
+def photos(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(colours, tmp_path_factory.mktemp("data") / "photos"))
+
+
+@pytest.fixture(scope="module")
+def learned(photos: Path, small_net: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a split of its own: another seed, and more for the test."""
+    out = tmp_path_factory.mktemp("runs") / "learned"
+    data = DataChoice(str(photos), seed=7, test_split=0.3)
+    finetune_data(data, Start(small_net), RECIPE, Target(out), Silent())
+    return out
+
+
+def warnings(heard: Heard) -> list[str]:
+    return [line for line in heard.lines if line.startswith("WARNING")]
+
+
+def test_evaluate_takes_the_pictures_that_the_run_held_out(photos: Path, learned: Path) -> None:
+    heard = Heard()
+    found = evaluate(learned, DataChoice(str(photos)), "test", heard)
+    lines = [line for line in read_lines(learned / "predictions.jsonl") if line["split"] == "test"]
+    assert found["images"] == len(lines) == 18 and not warnings(heard)
+    assert found["top1"] == pytest.approx(np.mean([np.argmax(x["logits"]) == x["label"] for x in lines]))
+    evaluate(learned, DataChoice(str(photos), val_split=0.2), "test", heard)
+    (said,) = warnings(heard)
+    assert "is not, or not split as, the data that the run was made from" in said and MAY_BE_KNOWN in said
+
+
+def test_evaluate_of_all_looks_where_it_is_told(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def load(source: str, classes: object, **options: object) -> None:
+        asked.update(options)
+        raise DataError("looked")
+
+    monkeypatch.setattr(evaluate_module, "load_labelled", load)
+    with pytest.raises(DataError, match="looked"):
+        evaluate(learned, DataChoice("cifar10", data_root="/somewhere", download=True), "all", Silent())
+    assert asked["data_root"] == "/somewhere" and asked["download"] is True
+
+
+def test_data_that_has_changed_is_no_longer_the_runs_own(
+    photos: Path, small_net: str, learned: Path, tmp_path: Path
+) -> None:
+    run, heard = read_run(learned), Heard()
+    assert load_remembered(run, None, None, heard).fingerprint == run.splits_fingerprint
+    moved = Path(shutil.copytree(photos, tmp_path / "moved"))
+    assert load_remembered(run, str(moved), None, heard).fingerprint == run.splits_fingerprint
+    assert not heard.lines
+    Image.new("RGB", (40, 40), "red").save(moved / "red" / "more.png")
+    load_remembered(run, str(moved), None, heard)
+    assert MAY_BE_KNOWN in warnings(heard)[0] and "moved' is not, or not split as, the data" in heard.lines[0]
+    out = tmp_path / "run"
+    finetune_data(DataChoice(str(moved)), Start(small_net), RECIPE, Target(out), Silent())
+    (moved / "red" / "more.png").unlink()
+    with pytest.raises(DataError, match=f"moved', has changed since .*: {MAY_BE_KNOWN}; put .* pass --data DATA"):
+        load_remembered(read_run(out), None, None)
+
+
+def test_what_a_training_starts_from_is_asked_for_its_split(
+    photos: Path, colours: Path, small_net: str, learned: Path, tmp_path: Path
+) -> None:
+    def start(name: str, weights: Path, data: DataChoice) -> list[str]:
+        heard = Heard()
+        finetune_data(data, Start(small_net, str(weights)), RECIPE, Target(tmp_path / name), heard)
+        return warnings(heard)
+
+    own = DataChoice(str(photos), seed=7, test_split=0.3)
+    for number, weights in enumerate((learned, learned / "weights.safetensors")):
+        (said,) = start(f"other{number}", weights, DataChoice(str(photos)))
+        assert said.startswith(f"WARNING the starting point {str(weights)!r} learned from {str(photos)!r} too, but")
+        assert MAY_BE_KNOWN in said and "pass the --seed, --val-split" in said
+    assert not start("same", learned, own)
+    assert not start("elsewhere", learned, DataChoice(str(colours)))
+
+
+def test_teachers_and_students_are_asked_for_their_split(
+    photos: Path, small_net: str, learned: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    distill_data(
+        DataChoice(str(photos)), [Start(small_net, str(learned))], [Start(str(learned))], RECIPE,
+        Target(tmp_path / "out"), heard, Teaching(allow_weak=True),
+    )  # fmt: skip
+    said = [line for line in warnings(heard) if MAY_BE_KNOWN in line]
+    assert [line.split(repr(str(learned)))[0] for line in said] == [
+        "WARNING the student's starting point ",
+        "WARNING the teacher ",
+    ]
