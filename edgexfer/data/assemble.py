@@ -177,9 +177,11 @@ def _cut(
             " belong together, say so with --group-by"
         )
     said.extend(_label_conflicts(pool))
-    missing = [classes[c] for c in range(len(classes)) if not (labels[sides == VAL] == c).any()]
-    if missing:
-        said.append(f"classes with too few different pictures for a place in val: {listing(missing)}")
+    for name, side in (("val", VAL), ("test", TEST)):
+        held = set(labels[sides == side].tolist())
+        missing = [known for label, known in enumerate(classes) if label not in held]
+        if held and missing:
+            said.append(f"classes with too few different pictures for a place in {name}: {listing(missing)}")
     return sides, groups
 
 

@@ -38,8 +38,9 @@ def assign_splits(
 ) -> NDArray[np.int64]:
     """Gives each picture ``TRAIN``, ``VAL`` or ``TEST``, ``(N,)``.
 
-    A class of at least two groups has one in train and one in val; of at least three, one in test too (where
-    ``test_split`` is above 0). A group that spans classes is dealt with the class that has most of it.
+    Every class has a group in train; of at least two groups, one in val; of at least three, one in test too (where
+    ``test_split`` is above 0). A group that spans classes is dealt with the class that has most of it, and brought to
+    train where a class would have nothing there; such a class can lack val or test.
 
     Args:
         labels: Class of each picture.
@@ -52,9 +53,11 @@ def assign_splits(
     members: dict[int, list[int]] = {}
     for position, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(position)
+    keyed = []
     by_class: dict[int, list[tuple[str, list[int]]]] = {}
     for positions in members.values():
         key = hashlib.sha256(f"{seed} {min(digests[p] for p in positions)}".encode("ascii")).hexdigest()
+        keyed.append((key, positions))
         counts = Counter(labels[positions].tolist())
         majority = min(counts, key=lambda label: (-counts[label], label))
         by_class.setdefault(majority, []).append((key, positions))
@@ -63,7 +66,18 @@ def assign_splits(
         ordered = [positions for _, positions in sorted(dealt, key=lambda pair: pair[0])]
         for side, positions in _deal(ordered, val_split, test_split):
             sides[positions] = side
+    _bring_to_train(labels, sides, keyed)
     return sides
+
+
+def _bring_to_train(labels: Labels, sides: NDArray[np.int64], groups: list[tuple[str, list[int]]]) -> None:
+    """Gives train the smallest group of each class that has nothing there, in place; the whole of val last of all."""
+    for label in np.unique(labels):
+        if (sides[labels == label] == TRAIN).any():
+            continue
+        own = [group for group in groups if (labels[group[1]] == label).any()]
+        val = np.flatnonzero(sides == VAL).tolist()
+        sides[min(own, key=lambda group: (group[1] == val, len(group[1]), group[0]))[1]] = TRAIN
 
 
 def _deal(groups: list[list[int]], val_split: float, test_split: float) -> list[tuple[int, list[int]]]:

@@ -101,3 +101,23 @@ def test_no_group_is_cut_and_no_class_loses_its_training(
 def test_fractions_out_of_range(val: float, test: float) -> None:
     with pytest.raises(DataError, match="allowed: val_split above 0"):
         check_fractions(val, test)
+
+
+def test_a_class_in_mixed_groups_alone_is_learned_from() -> None:
+    """Groups that span classes are dealt with the class that has most of them, and could take all of another away."""
+    labels = [0] * 6 + [1] + [0] * 4 + [1] * 2 + [0] * 40
+    groups = [0] * 7 + [1] * 6 + list(range(2, 42))
+    lost = 0
+    for seed in range(40):
+        sides = assign(labels, groups, seed, val_split=0.3, test_split=0.3)
+        mine = sides[np.array(labels) == 1]
+        assert (mine == TRAIN).any() and (sides == VAL).any() and (sides == TEST).any()
+        assert all(len(set(sides[np.array(groups) == group].tolist())) == 1 for group in (0, 1))
+        lost += int((mine == TRAIN).all())
+    assert 0 < lost < 40
+
+
+def test_all_of_val_is_the_last_to_be_brought_to_train() -> None:
+    found = [assign([0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], seed) for seed in range(30)]
+    for sides in found:
+        assert all((sides[[2, 6]] == TRAIN).any() and (sides == side).any() for side in (TRAIN, VAL))

@@ -176,6 +176,19 @@ def test_two_pictures_of_one_class_are_enough_beside_a_lone_one(folder_of: Make)
     assert any("too few different pictures for a place in val: 'b'" in n for n in splits.notes)
 
 
+def test_a_class_without_a_place_in_test_is_named(folder_of: Make) -> None:
+    splits = load_splits(folder_of({"a": 12, "b": 2}))
+    assert splits.test is not None and not (splits.test.labels == 1).any()
+    assert any("too few different pictures for a place in test: 'b'" in n for n in splits.notes)
+
+
+def test_classes_whose_pictures_come_in_mixed_groups_are_all_learned_from(folder_of: Make) -> None:
+    root = folder_of({"a": 60, "b": 4})
+    for seed in range(20):  # the first four of both classes were taken together
+        splits = load_splits(root, seed=seed, group_by=lambda name: "shared" if int(name[2:-4]) < 4 else name)
+        assert {0, 1} <= set(splits.train.labels.tolist()) and len(splits.val)
+
+
 def test_copies_only_are_too_few(folder_of: Make) -> None:
     root = folder_of({"a": 1, "b": 1})
     for name in ("a", "b"):
