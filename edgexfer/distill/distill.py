@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,11 +62,17 @@ def soft_loss(
 
 
 def distill_step(
-    outputs: Outputs, objective: Settled, regressors: HintRegressors | None = None, ranks: Ranks = ALONE
+    outputs: Outputs,
+    objective: Settled,
+    regressors: HintRegressors | None = None,
+    ranks: Ranks = ALONE,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Step:
     """The step of distillation; the teachers see, or have seen, the very pixels that the student sees.
 
     Of several processes each computes its own pictures; dist, which relates pictures, is computed on all of the batch.
+    ``label_smoothing`` is of the hard term.
     """
 
     def step(student: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
@@ -82,7 +87,7 @@ def distill_step(
         if objective.loss == "dist":
             matched = (whole_batch(logits, batch, ranks), whole_batch(teacher_log_probs, batch, ranks))
         parts["soft_loss"] = soft_loss(objective, *matched, batch)
-        parts["hard_loss"] = hard_loss(logits, batch)
+        parts["hard_loss"] = hard_loss(logits, batch, label_smoothing=label_smoothing)
         parts["loss"] = objective.alpha * parts["soft_loss"] + (1 - objective.alpha) * parts["hard_loss"]
         if "hint_loss" in parts:
             parts["loss"] = parts["loss"] + objective.hint_weight * parts["hint_loss"]
@@ -121,7 +126,8 @@ def distill(
     regressors = HintRegressors.build(job, teachers, objective.hints) if objective.hints else None
     for member in teachers.members:
         member.network.to(job.device)
-    live = distill_step(Outputs(teachers), objective, regressors, job.ranks)
+    smoothing = job.settings.label_smoothing
+    live = distill_step(Outputs(teachers), objective, regressors, job.ranks, label_smoothing=smoothing)
     rounded = rounded_student(job) if rounds else None
     student = job.new_student() if rounded is None else rounded
     refuse_single_pictures(student, job.settings.batch_size)
@@ -139,7 +145,7 @@ def distill(
     identity |= {"rounds": True} if rounds else {}
     return train(
         job,
-        distill_step(outputs, objective, regressors, job.ranks),
+        distill_step(outputs, objective, regressors, job.ranks, label_smoothing=smoothing),
         out,
         listener,
         record={**record, **chosen},
@@ -180,9 +186,8 @@ def before_training(job: Job) -> dict[str, Any]:
 
 
 def hard_label_baseline(job: Job, out: Path, listener: Listener, *, record: Mapping[str, Any]) -> Run:
-    """Trains the same student with the same epochs and seed on hard labels alone, to show what distilling bought."""
-    plain = replace(job, settings=replace(job.settings, label_smoothing=0.0))
-    return train(plain, hard_label_step(0.0), out, listener, record=record)
+    """Trains the student of ``job`` on hard labels alone, smoothed as it says, to show what distilling bought."""
+    return train(job, hard_label_step(job.settings.label_smoothing), out, listener, record=record)
 
 
 def describe_teachers(teachers: Teachers, scores: Mapping[str, Predictions]) -> dict[str, Any]:
