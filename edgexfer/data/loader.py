@@ -117,6 +117,7 @@ class Loader:
                 sampler=jobs,
                 num_workers=min(self.workers, len(jobs)),
                 multiprocessing_context="fork" if forks else None,
+                generator=torch.Generator(),  # its own: the one that everybody shares draws dropout
             )
         )
 

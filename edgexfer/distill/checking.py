@@ -37,7 +37,8 @@ def check_teachers(teachers: Teachers, job: Job, listener: Listener, *, allow_we
     """Scores the teachers at their own resolution before anyone learns from them.
 
     Raises:
-        TeacherError: On validation they do no better than guessing the most frequent class, and ``allow_weak`` is off.
+        TeacherError: On validation, which has several classes, they do no better than guessing the most frequent one,
+            and ``allow_weak`` is off.
     """
     logits = {split: _member_logits(teachers, job, split, listener) for split in job.stores if split != "train"}
     labels = {split: torch.from_numpy(job.view(split).labels) for split in logits}
@@ -57,7 +58,12 @@ def _refuse_guessing(teachers: Teachers, job: Job, found: float, listener: Liste
     guessing = majority_share(job.splits.val.labels)
     names = " + ".join(member.name for member in teachers.members)
     listener.say(f"teacher {names}: {found:.1%} on validation (always the most frequent class: {guessing:.1%})")
-    if found <= guessing:
+    if guessing == 1.0:
+        listener.warn(
+            f"every picture of validation is of one class, so whether the teacher {names} does better than guessing"
+            " cannot be told; add pictures of the other classes to validation"
+        )
+    elif found <= guessing:
         problem = (
             f"the teacher {names} reaches {found:.1%} on validation, no better than always answering the most frequent"
             f" class ({guessing:.1%}); it has nothing to teach, or its classes stand in another order"

@@ -138,3 +138,12 @@ def test_mistakes(options: dict[str, object], message: str) -> None:
 def test_no_pictures() -> None:
     with pytest.raises(DataError, match="there are no pictures to load"):
         loader(0, 4)
+
+
+def test_workers_take_nothing_from_the_generator_that_draws_dropout() -> None:
+    drawn = []
+    for workers in (0, 1):
+        torch.manual_seed(5)
+        list(loader(8, 4, workers=workers))
+        drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[1])
