@@ -42,6 +42,12 @@ def max_abs_error(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
+def farthest(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The rows of ``(N, K)`` by their largest difference, the most different first, ``(N,)``."""
+    gap = np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(axis=1, initial=0.0)
+    return np.argsort(-gap, kind="stable")
+
+
 def agreement(found: np.ndarray, wanted: np.ndarray) -> float:
     """Fraction of rows ``(N, K)`` whose largest entry is the same."""
     return float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean())

@@ -246,6 +246,32 @@ def test_saturating_arithmetic_is_caught(source: Source, kit: SimpleNamespace, m
         quantize.quantize(source, none, batches(kit))
 
 
+@pytest.mark.parametrize("count", [40, 4], ids=["pictures", "golden samples"])
+@pytest.mark.parametrize("first", [0, 33])
+def test_what_saturation_did_never_widens_what_is_allowed(
+    made: tuple[ExportResult, list[str]],
+    source: Source,
+    kit: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    first: int,
+) -> None:
+    assert made[0].int8 is not None
+    real, plan = quantize.answers, made[0].int8.made.plan
+    images, labels = coloured(kit, 40, seed=5)
+
+    def saturated(content: bytes, images: np.ndarray, info: object, target: str | None = None) -> np.ndarray:
+        """The answers of 8-bit kernels, which alone have a target, are off on some of the pictures or samples."""
+        found = real(content, images, info, target)  # type: ignore[arg-type]
+        if target is not None and len(images) == count:
+            found[first % count :] += 100
+        return found
+
+    monkeypatch.setattr(quantize, "answers", saturated)
+    with pytest.raises(QuantizationError, match="arithmetic is off by 100 .* is allowed: its products saturate"):
+        quantize.quantize(source, Witnesses(images, labels), (), plan=plan)
+
+
 def test_a_useless_result_is_refused(source: Source, kit: SimpleNamespace) -> None:
     images, labels = coloured(kit, 40, seed=5)
     names = qdq.activations(prepare(source.model))
