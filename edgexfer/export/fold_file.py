@@ -1,7 +1,8 @@
 """BatchNorm folded in an ONNX file, ours or another program's, with its proof inside and beside it; no torch.
 
 A file of edgexfer stays an artifact: its metadata says what is folded now, its golden answers are made anew and may
-not be further from the old ones than their tolerance. A foreign file gets one metadata key, ``edgexfer.fold``.
+not be further from the old ones than their tolerance. How it was folded stands in one more metadata key,
+``edgexfer.fold``, which a foreign file gets too: whoever has both files can fold the first again, and compare.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def fold_file(
     folded = fold_graph(model, input_shape=input_shape, scale_shift=scale_shift)
     for sentence in _sentences(folded):
         say(sentence)
-    record = _record(path, folded)
-    made = _label(folded, record) if info is None else _relabel(folded, info, record["parent_sha256"])
+    record = _record(path, folded, input_shape)
+    labelled = _label(folded.model, record)
+    made = labelled if info is None else _relabel(folded, labelled, info, record["parent_sha256"])
     write_bytes(out, graph.to_bytes(made))
     layers = [{"name": name, "rel_error_f64": error} for name, error in folded.proof.layers]
     write_json(proof_file, {"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
@@ -84,8 +86,8 @@ def fold_file(
     }
 
 
-def _record(path: Path, folded: FoldedGraph) -> dict[str, Any]:
-    """What the file says of its folding; deterministic."""
+def _record(path: Path, folded: FoldedGraph, input_shape: Sequence[int] | None) -> dict[str, Any]:
+    """What the file says of its folding, enough to fold its parent again; deterministic."""
     return {
         "format": FORMAT,
         "parent": path.name,
@@ -96,13 +98,14 @@ def _record(path: Path, folded: FoldedGraph) -> dict[str, Any]:
         "max_rel_error_f64": folded.proof.max_rel_error_f64,
         "max_rel_error": folded.proof.max_rel_error_f32,
         "images": folded.proof.images,
+        "input_shape": None if input_shape is None else list(input_shape),
     }
 
 
-def _label(folded: FoldedGraph, record: dict[str, Any]) -> onnx.ModelProto:
-    """A foreign file with our key beside its own metadata, all of which it keeps."""
+def _label(model: onnx.ModelProto, record: dict[str, Any]) -> onnx.ModelProto:
+    """The folded model with our key beside its own metadata, all of which it keeps."""
     made = onnx.ModelProto()
-    made.CopyFrom(folded.model)
+    made.CopyFrom(model)
     others = [p for p in made.metadata_props if p.key != FOLD_KEY]
     del made.metadata_props[:]
     made.metadata_props.extend(others)
@@ -111,8 +114,8 @@ def _label(folded: FoldedGraph, record: dict[str, Any]) -> onnx.ModelProto:
     return made
 
 
-def _relabel(folded: FoldedGraph, info: ArtifactInfo, parent_sha256: str) -> onnx.ModelProto:
-    """An artifact of edgexfer as an artifact again.
+def _relabel(folded: FoldedGraph, labelled: onnx.ModelProto, info: ArtifactInfo, parent_sha256: str) -> onnx.ModelProto:
+    """An artifact of edgexfer as an artifact again; its digest covers what is said of the folding.
 
     Raises:
         ExportError: It does not give the answers that the artifact promised.
@@ -138,11 +141,15 @@ def _relabel(folded: FoldedGraph, info: ArtifactInfo, parent_sha256: str) -> onn
         golden=golden_of(logits, info.golden.seed, tolerance_of(logits)),
         digest="",
     )
-    return graph.attach(folded.model, changed)[0]
+    return graph.attach(labelled, changed)[0]
 
 
 def fold_record(model: onnx.ModelProto) -> dict[str, Any] | None:
-    """What a foreign file says of its folding; ``None`` if it says nothing.
+    """What a file says of its folding; ``None`` if it says nothing.
+
+    Returns:
+        ``parent_sha256``, how many BatchNorms were ``folded`` and ``scaled``, ``max_rel_error_f64``, and the
+        ``input_shape`` that the proof was given, ``None`` where it was given none.
 
     Raises:
         FormatError: It says something that cannot be read.
@@ -153,9 +160,16 @@ def fold_record(model: onnx.ModelProto) -> dict[str, Any] | None:
     try:
         value = json.loads(texts[0])
         known: dict[str, Any] = {key: value[key] for key in ("parent_sha256", "scaled", "folded", "max_rel_error_f64")}
+        shape = value.get("input_shape")
+        return {**known, "input_shape": None if shape is None else _sizes(shape)}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FormatError(f"the {FOLD_KEY!r} metadata is damaged ({error!r}); fold the file anew") from error
-    return known
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(isinstance(size, int) and 0 < size < 2**31 for size in value):
+        raise ValueError(f"input_shape is {value!r}")
+    return tuple(value)
 
 
 def _sentences(folded: FoldedGraph) -> list[str]:

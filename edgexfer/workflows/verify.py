@@ -62,8 +62,8 @@ def _against(path: Path, origin: Path, record: dict[str, Any] | None) -> tuple[l
         return _against_float32(path, model, info, origin)
     promised = record["parent_sha256"] if record is not None else info.parent_sha256 if info is not None else ""
     failures = _parent(promised, sha256_file(origin), origin)
-    scaled = bool(record and record["scaled"])
-    folded = fold_graph(read_onnx(origin), scale_shift=scaled)
+    shape, scaled = (record["input_shape"], bool(record["scaled"])) if record is not None else (None, False)
+    folded = fold_graph(read_onnx(origin), input_shape=shape, scale_shift=scaled)
     return failures + differences(model, folded.model), {"fold_max_rel_error_f64": folded.proof.max_rel_error_f64}
 
 

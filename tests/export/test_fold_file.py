@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -9,9 +10,10 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from onnx import helper, numpy_helper
+from torch import nn
 
 from edgexfer.cli.main import cli
-from edgexfer.export.exporter import ExportResult
+from edgexfer.export.exporter import ExportResult, export_network
 from edgexfer.export.metadata import read_info
 from edgexfer.export.verify import verify
 
@@ -93,6 +95,21 @@ def test_an_artifact_stays_one(unfolded: tuple[object, ExportResult], tmp_path: 
     assert info.batchnorm_folded == 3 and info.batchnorm_kept == ()
     assert info.proof.fold_max_rel_error_f64 is not None and info.proof.fold_max_rel_error_f64 <= 1e-10
     assert verify(out).verified is True
+
+
+def test_an_artifact_with_products_and_sums_stays_one_too(kit: SimpleNamespace, tmp_path: Path) -> None:
+    net, parent, out = kit.SmallNet(), tmp_path / "plain.onnx", tmp_path / "scaled.onnx"
+    net.body[2] = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8), nn.ReLU())  # between two ReLUs no layer can take it up
+    export_network(net.eval(), kit.request(fold_bn=False), parent, pictures=kit.pictures())
+    done = run(parent, "--scale-shift", "--out", out)
+    assert done.exit_code == 0 and "3 of 4 folded, 1 made a product and a sum" in done.stderr
+    compared = CliRunner().invoke(cli, ["verify", str(out), str(parent)], prog_name="edgexfer")
+    assert compared.exit_code == 0, compared.stderr
+    model = onnx.load(out)
+    (record,) = (p for p in model.metadata_props if p.key == "edgexfer.fold")
+    record.value = record.value.replace('"scaled":1', '"scaled":0')
+    onnx.save(model, out)
+    assert verify(out).failures[0].startswith("the file was changed after it was exported")
 
 
 def test_wrong_use_is_told(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,3 +183,31 @@ def test_a_folded_file_is_what_its_parent_gives(teacher: Path, tmp_path: Path) -
     assert "other weights" in run("verify", out, plain).stderr
     assert "was not written by edgexfer" in run("verify", out).stderr
     assert "name the ONNX file that was folded" in run("verify", out, teacher).stderr
+
+
+def test_a_shape_that_was_asked_for_is_remembered(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(2, 3, 1, 1)), *(rng.uniform(0.5, 1.5, 2) for _ in range(4)), rng.normal(size=(240, 3))]
+    tensors = [numpy_helper.from_array(v.astype(np.float32), f"t{i}") for i, v in enumerate(values)]
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "t0"], ["c"]),
+        onnx.helper.make_node("BatchNormalization", ["c", "t1", "t2", "t3", "t4"], ["n"]),
+        onnx.helper.make_node("Flatten", ["n"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "t5"], ["y"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(n, 1, s) for n, s in (("x", ["N", 3, "H", "W"]), ("y", ["N", 3]))]
+    made = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    path, out = tmp_path / "open.onnx", tmp_path / "folded.onnx"
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    assert "no example input runs in float64" in run("export", path, "--out", out).stderr
+    assert run("export", path, "--input-shape", "1,3,12,10", "--out", out).exit_code == 0
+    assert run("verify", out, path).exit_code == 0
+    model = onnx.load(out)
+    for damage in ("[0, 3]", "7", '["N"]', "[1e999]"):
+        record = model.metadata_props[0]
+        assert record.key == "edgexfer.fold" and '"input_shape":[1,3,12,10]' in record.value
+        bad = onnx.ModelProto.FromString(model.SerializeToString())
+        bad.metadata_props[0].value = record.value.replace("[1,3,12,10]", damage)
+        onnx.save(bad, tmp_path / "bad.onnx")
+        told = run("verify", tmp_path / "bad.onnx", path)
+        assert told.exit_code == 1 and "metadata is damaged" in told.stderr and "fold the file anew" in told.stderr
