@@ -23,6 +23,7 @@ from edgexfer.runs import WEIGHTS_FILE
 
 NESTS = ("state_dict", "model", "model_ema")
 PREFIXES = ("module.", "_orig_mod.")
+MOST_NESTS = 8
 DARKNET_SUFFIX = ".weights"
 _SHOWN = 6
 # how torch's restricted unpickler says that it met more than data
@@ -139,11 +140,17 @@ def _read_torch(file: Path) -> Any:
 
 def _unwrap(value: Any, file: Path) -> dict[str, torch.Tensor]:
     """The innermost mapping from names to tensors."""
-    while isinstance(value, Mapping):
+    for _ in range(MOST_NESTS + 1):
+        if not isinstance(value, Mapping):
+            break
         inner = next((value[nest] for nest in NESTS if isinstance(value.get(nest), Mapping)), None)
         if inner is None:
             break
         value = inner
+    else:  # a mapping can hold itself
+        raise WeightsError(
+            f"{str(file)!r} nests its tensors more than {MOST_NESTS} deep under {', '.join(NESTS)}; {_NO_MODULE}"
+        )
     if not isinstance(value, Mapping):
         raise WeightsError(f"{str(file)!r} holds {type(value).__name__} where named tensors are expected; {_NO_MODULE}")
     odd = [str(key) for key, tensor in value.items() if not isinstance(key, str) or not _is_plain(tensor)]

@@ -169,3 +169,18 @@ def test_an_existing_file_wins_over_the_words(net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(net.state_dict(), "none")
     assert same(nets.create(NAME, 4, weights="none"), net)
+
+
+def test_a_file_that_holds_itself_ends(net, tmp_path):
+    endless = {"epoch": 1}
+    endless["state_dict"] = endless
+    deep = net.state_dict()
+    for nest in ("state_dict", "model") * 4:
+        deep = {nest: deep}
+    torch.save(endless, tmp_path / "endless.pt")
+    torch.save(deep, tmp_path / "eight.pt")
+    torch.save({"model": deep}, tmp_path / "nine.pt")
+    assert nets.read_state_dict(tmp_path / "eight.pt").keys() == net.state_dict().keys()
+    for name in ("endless.pt", "nine.pt"):
+        with pytest.raises(WeightsError, match=r"nests its tensors more than 8 deep.*save the network's state_dict"):
+            nets.read_state_dict(tmp_path / name)
