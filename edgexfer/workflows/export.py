@@ -105,10 +105,12 @@ def export_file(
     Raises:
         ExportError: The options are for a run.
     """
-    if choice.int8 or choice.plan or choice.target or choice.input != "uint8" or choice.data or choice.data_root:
+    others = vars(ExportChoice(fold_bn=choice.fold_bn)).items()
+    given = [f"--{name.replace('_', '-')}" for name, value in others if getattr(choice, name) != value]
+    if given:
         raise ExportError(
             f"{str(path)!r} is a file: of it, only BatchNorm is folded (--fold-bn, --scale-shift, --input-shape);"
-            " --int8, --plan, --target, --input, --data and --data-root are for a run folder"
+            f" {', '.join(given)} {'is' if len(given) == 1 else 'are'} for a run folder"
         )
     if not choice.fold_bn:
         raise ExportError(f"{str(path)!r} is an ONNX file already; without --fold-bn there is nothing to do")

@@ -123,6 +123,29 @@ def test_wrong_use_is_told(foreign: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--int8",),
+        ("--plan", "p.json"),
+        ("--target", "x86"),
+        ("--runtime-version", "1.13"),
+        ("--calibration", "minmax"),
+        ("--calibration-images", "8"),
+        ("--max-drop", "2"),
+        ("--input", "float"),
+        ("--data", "digits"),
+        ("--data-root", "here"),
+    ],
+)
+def test_what_a_file_cannot_be_asked_for_is_refused_by_name(
+    foreign: Path, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    done = run(foreign, *option, "--out", tmp_path / "o.onnx")
+    assert done.exit_code == 1 and f"; {option[0]} is for a run folder" in done.stderr
+    assert not (tmp_path / "o.onnx").exists()
+
+
 def test_an_artifact_that_answers_otherwise_is_not_written(
     unfolded: tuple[object, ExportResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
