@@ -118,8 +118,8 @@ def read_layer(view: View, index: int) -> Layer:
         raise No(f"the bias of {view.called(index)} is no constant")
     if node.op_type in ("Conv", "ConvTranspose"):
         groups = int(attribute(node, "group", 1))
-        out = weight.shape[0] if node.op_type == "Conv" else weight.shape[1] * groups
         fits = weight.ndim >= 3 and groups > 0 and weight.shape[0] % groups == 0
+        out = (weight.shape[0] if node.op_type == "Conv" else weight.shape[1] * groups) if fits else 0
         if not fits or given.size not in (1, out) or (given.ndim and given.shape != (out,)):
             raise No(f"{view.called(index)} has a weight of {weight.shape} and a bias of {given.shape}")
         return Layer(index, node.op_type, weight, np.broadcast_to(given, (out,)), dtype, groups)
@@ -176,7 +176,7 @@ def constant_affine(view: View, index: int, value: str, channels: int) -> Affine
     if number is None or number.ndim > rank or (node.op_type == "Div" and not first):
         return None
     aligned = number.reshape([1] * (rank - number.ndim) + list(number.shape))
-    if aligned.size not in (1, channels) or (aligned.size > 1 and aligned.shape[1] != channels):
+    if aligned.size not in (1, channels) or (aligned.size > 1 and aligned.shape[1:2] != (channels,)):
         return None
     per_channel = np.broadcast_to(aligned.reshape(-1), (channels,))
     ones, zeros = np.ones(channels), np.zeros(channels)

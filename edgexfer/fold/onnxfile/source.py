@@ -19,7 +19,7 @@ from edgexfer.errors import FormatError
 
 LARGEST_BYTES = 2**31 - 1
 MOST_NODES = 100_000
-_STRAY_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+_TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -31,14 +31,12 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     where = str(path)
     model = parse(path)
-    for tensor in tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            _fetch(tensor, path, where)
+    outside = [t for t in tensors(model) if t.data_location == TensorProto.EXTERNAL]
+    _check_total(model, outside, where)
+    for tensor in outside:
+        _fetch(tensor, path, where)
     check_sound(model, where)
     _check_sparse(model, where)
-    total = sum(len(t.raw_data) for t in tensors(model))
-    if total > LARGEST_BYTES:
-        raise FormatError(f"{where!r} holds {total:,} bytes of weights; one ONNX file holds at most {LARGEST_BYTES:,}")
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker raises its own kind and, on damaged files, several of Python's
@@ -128,18 +126,37 @@ def parse(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _fetch(tensor: TensorProto, path: Path, where: str) -> None:
-    """Reads one tensor's bytes from another file of the model's folder into the tensor."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+def _check_total(model: onnx.ModelProto, outside: list[TensorProto], where: str) -> None:
+    """Counts all weights before any of those in other files are read: many tensors may name the same large file."""
+    total = sum(len(t.raw_data) for t in tensors(model)) + sum(_expected_bytes(t, where) for t in outside)
+    if total > LARGEST_BYTES:
+        raise FormatError(f"{where!r} holds {total:,} bytes of weights; one ONNX file holds at most {LARGEST_BYTES:,}")
+
+
+def _place(tensor: TensorProto, location: str, path: Path, where: str) -> Path:
+    """The file of the model's own folder that a tensor is kept in."""
     folder = path.resolve().parent
-    file = Path(folder, location)
-    inside = file.resolve().is_relative_to(folder) and not Path(location).is_absolute() and "\\" not in location
+    try:
+        file = Path(folder, location)
+        inside = file.resolve().is_relative_to(folder) and not Path(location).is_absolute() and "\\" not in location
+    except (TypeError, ValueError, RuntimeError, OSError) as error:  # no text, a NUL, links in a circle
+        raise FormatError(
+            f"{where!r} keeps the tensor {tensor.name!r} in {location!r}, which names no file ({error}); edgexfer reads"
+            " weights only from the folder of the model: do not trust this file"
+        ) from error
     if not location or "\0" in location or not inside:
         raise FormatError(
             f"{where!r} keeps the tensor {tensor.name!r} in {location!r}, outside its own folder; edgexfer reads"
             " weights only from the folder of the model: do not trust this file"
         )
+    return file
+
+
+def _fetch(tensor: TensorProto, path: Path, where: str) -> None:
+    """Reads one tensor's bytes from another file of the model's folder into the tensor."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    file = _place(tensor, location, path, where)
     wanted = _expected_bytes(tensor, where)
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", wanted))
@@ -179,6 +196,8 @@ def _bits(data_type: int) -> int | None:
         return 4
     if name in ("INT2", "UINT2"):
         return 2
+    if name in ("FLOAT6E2M3", "FLOAT6E3M2"):
+        return 6
     if name in ("", "UNDEFINED", "STRING"):
         return None
     return int(helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
@@ -187,19 +206,26 @@ def _bits(data_type: int) -> int | None:
 def _check_size(tensor: TensorProto, where: str) -> None:
     """The numbers that a tensor carries are as many as its shape says, so that no reader allocates more."""
     if tensor.data_type == TensorProto.STRING:
-        wrong = len(tensor.string_data) != math.prod(tensor.dims)
+        wrong = len(tensor.string_data) != math.prod(tensor.dims) or any(d < 0 for d in tensor.dims)
     elif tensor.HasField("raw_data"):
         wrong = len(tensor.raw_data) != _expected_bytes(tensor, where)
     else:
-        held = sum(len(getattr(tensor, field)) for field in _STRAY_FIELDS)
-        wrong = held > 2 * math.prod(tensor.dims) or (held == 0 and 0 not in tensor.dims)
-        per_number = 64 // (_bits(tensor.data_type) or 64)  # int32_data packs several small numbers into one
-        wrong = wrong or held * max(per_number, 1) < math.prod(tensor.dims) or _expected_bytes(tensor, where) < 0
-    if wrong:
+        entries, held = _entries(tensor, where), {field: len(getattr(tensor, field)) for field in _TYPED_FIELDS}
+        wrong = held.pop(helper.tensor_dtype_to_field(tensor.data_type)) != entries or any(held.values())
+    if wrong or tensor.HasField("segment"):
         raise FormatError(
             f"{where!r} is damaged: the tensor {tensor.name!r} does not hold what its shape"
             f" {list(tensor.dims)} says; export or copy it anew"
         )
+
+
+def _entries(tensor: TensorProto, where: str) -> int:
+    """How many entries its typed field has: numbers of 2 and 4 bits lie packed in bytes, a complex one takes two."""
+    packed_bytes = _expected_bytes(tensor, where)
+    if (_bits(tensor.data_type) or 0) in (2, 4):
+        return packed_bytes
+    parts = 2 if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128) else 1
+    return parts * int(math.prod(tensor.dims))
 
 
 def _check_sparse(model: onnx.ModelProto, where: str) -> None:

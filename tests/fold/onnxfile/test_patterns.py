@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -231,6 +232,34 @@ def test_a_weight_that_is_computed_is_kept(kit: SimpleNamespace) -> None:
     net = kit.Net(2, 3, 5, 5)
     net.bn(net.add("Conv", "x", net.add("Abs", net.weight(4, 3, 3, 3))), 4)
     kit.fold(net.model(), 0, "the weight of 'n1' (Conv) is no constant")
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(kind, shape) for kind in ("Conv", "ConvTranspose") for shape in ((), (4,), (4, 3))]
+    + [(kind, shape) for kind in ("Gemm", "MatMul") for shape in ((), (4,), (4, 3, 2))],
+)
+@pytest.mark.parametrize("before", [False, True])
+def test_weights_of_odd_dimensions_keep_it(
+    kit: SimpleNamespace, kind: str, shape: tuple[int, ...], before: bool
+) -> None:
+    net = kit.Net(2, 4, 5, 5)
+    weight = net.tensor(np.ones(shape))
+    if before:
+        net.add(kind, net.bn("x", 4), weight)
+    else:
+        net.bn(net.add(kind, "x", weight), 4)
+    plan = make_plan(View(net.model())).plan
+    assert plan.folded == 0 and len(plan.kept) == 1
+    told = "not known to multiply" if kind in ("Gemm", "MatMul") else f"has a weight of {re.escape(str(shape))}"
+    assert before or re.search(told, plan.kept[0].reason), plan.kept[0].reason
+
+
+def test_a_constant_added_to_a_row_of_numbers_is_no_channel(kit: SimpleNamespace) -> None:
+    net = kit.Net(4)
+    net.bn(net.add("Add", "x", net.weight(4)), 4)
+    plan = make_plan(View(net.model())).plan
+    assert plan.folded == 0 and "its input comes from 'n0' (Add)" in plan.kept[0].reason
 
 
 def test_constant_nodes_are_constants_too(kit: SimpleNamespace) -> None:

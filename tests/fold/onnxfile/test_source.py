@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgexfer.errors import EdgexferError, FormatError
+from edgexfer.fold.onnxfile import source
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
 
@@ -81,6 +82,37 @@ def test_external_places_that_do_not_fit_are_refused(kit: SimpleNamespace, tmp_p
         read_onnx(written(model, tmp_path))
 
 
+@pytest.mark.parametrize("location", ["w\0", "circle", "circle/w", b"\xff\xfe"])
+def test_what_names_no_file_is_refused(kit: SimpleNamespace, tmp_path: Path, location: str | bytes) -> None:
+    os.symlink("circle", tmp_path / "circle")
+    model = small(kit)
+    outside(model, "LOCATION" if isinstance(location, bytes) else location)
+    content = model.SerializeToString()
+    if isinstance(location, bytes):  # as long as before, so that the file stays whole
+        content = content.replace(b"LOCATION", location * 4)
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(FormatError, match="which names no file .*; edgexfer reads weights only from the folder"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+def test_what_many_tensors_ask_for_is_counted_before_any_of_it_is_read(
+    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "sparse").open("wb") as stream:
+        stream.truncate(2**30)
+    model = small(kit)
+    for number in range(3):
+        tensor = model.graph.initializer.add(name=f"big{number}", data_type=TensorProto.UINT8, dims=[2**30])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="sparse")
+    read: list[str] = []
+    real = source._fetch
+    monkeypatch.setattr(source, "_fetch", lambda tensor, *rest: read.append(tensor.name) or real(tensor, *rest))
+    with pytest.raises(FormatError, match=r"holds 3,221,225,\d+ bytes of weights; one ONNX file holds at most"):
+        read_onnx(written(model, tmp_path))
+    assert read == []
+
+
 def test_shapes_that_promise_more_than_there_is_are_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
     for dims in ([2**31, 2**31], [1], [-1, -54]):
         model = small(kit)
@@ -104,6 +136,28 @@ def test_typed_fields_are_read_as_raw_bytes_are(kit: SimpleNamespace, tmp_path: 
         values = numpy_helper.to_array(tensor).reshape(-1).tolist()
         tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.FLOAT, tensor.dims, values))
     assert fold_graph(read_onnx(written(model, tmp_path))).plan.folded == 1
+
+
+KINDS = [kind for name, kind in TensorProto.DataType.items() if name not in ("UNDEFINED", "STRING")]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=TensorProto.DataType.Name)
+def test_typed_fields_hold_exactly_what_their_shape_says(kit: SimpleNamespace, tmp_path: Path, kind: int) -> None:
+    model = small(kit)
+    tensor = model.graph.initializer.add()
+    tensor.CopyFrom(helper.make_tensor("more", kind, [3, 3], [1] * 9))
+    source.check_sound(model, "m")
+    assert numpy_helper.to_array(tensor).shape == (3, 3)
+    field = helper.tensor_dtype_to_field(kind)
+    right = list(getattr(tensor, field))
+    other = "double_data" if field != "double_data" else "float_data"
+    for count, stray in ((0, 0), (len(right) - 1, 0), (len(right) + 1, 0), (2 * len(right), 0), (len(right), 1)):
+        for name in (field, other):
+            tensor.ClearField(name)
+        getattr(tensor, field).extend((right * 2)[:count])
+        getattr(tensor, other).extend([0] * stray)
+        with pytest.raises(FormatError, match="does not hold what its shape"):
+            read_onnx(written(model, tmp_path))
 
 
 def test_sparse_tensors_are_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
