@@ -21,7 +21,7 @@ from edgexfer.export import figures, graph
 from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Kept, info_of
 from edgexfer.export.runtime import open_session, run
-from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, write_bytes, write_json
+from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, to_json, write_bytes, write_text
 from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
 
@@ -71,9 +71,10 @@ def fold_file(
     record = _record(path, folded, input_shape)
     labelled = _label(folded.model, record)
     made = labelled if info is None else _relabel(folded, labelled, info, record["parent_sha256"])
-    write_bytes(out, graph.to_bytes(made))
     layers = [{"name": name, "rel_error_f64": error} for name, error in folded.proof.layers]
-    write_json(proof_file, {"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
+    proof = to_json({"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
+    write_bytes(out, graph.to_bytes(made))
+    write_text(proof_file, proof + "\n")
     kept = [{"name": k.name, "reason": k.reason} for k in folded.plan.kept]
     return {
         "artifact": str(out),

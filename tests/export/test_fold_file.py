@@ -156,3 +156,36 @@ def test_an_artifact_that_answers_otherwise_is_not_written(
     done = run(unfolded[1].artifact, "--out", tmp_path / "o.onnx")
     assert done.exit_code == 1 and "the folded file is off by 1 on the golden samples" in done.stderr
     assert not (tmp_path / "o.onnx").exists()
+
+
+def test_outputs_beyond_the_files_own_precision_prove_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(4, 3, 3, 3)), np.full(4, 1.5e4), np.zeros(4), np.zeros(4), np.ones(4)]
+    tensors = [numpy_helper.from_array(v.astype(np.float16), f"t{i}") for i, v in enumerate(values)]
+    nodes = [
+        helper.make_node("Conv", ["x", "t0"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "t1", "t2", "t3", "t4"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, 10, s) for n, s in (("x", [1, 3, 8, 8]), ("y", [1, 4, 6, 6]))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    path, out = tmp_path / "half.onnx", tmp_path / "o.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    done = run(path, "--out", out)
+    assert done.exit_code == 1 and not isinstance(done.exception, ValueError)
+    assert "its outputs in the file's own precision are not finite on the example" in done.stderr
+    assert "fold the file in a wider precision" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["half.onnx"]
+
+
+def test_nothing_is_written_where_the_proof_cannot_be(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgexfer.export import fold_file
+
+    def refused(value: object) -> str:
+        raise ValueError("Out of range float values are not JSON compliant")
+
+    monkeypatch.setattr(fold_file, "to_json", refused)
+    with pytest.raises(ValueError, match="not JSON"):
+        fold_file.fold_file(foreign, tmp_path / "o.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["foreign.onnx"]

@@ -111,7 +111,8 @@ def prove(model: onnx.ModelProto, plan: GraphPlan, folded: onnx.ModelProto, shap
     """Proves that ``folded``, made of ``model`` by ``plan``, computes the same.
 
     Raises:
-        FoldError: It does not, or nothing can be proven because the graph cannot be computed in float64.
+        FoldError: It does not, or nothing can be proven because the graph cannot be computed in float64, or because its
+            outputs are beyond the file's own precision.
     """
     wide = to_float64(model)
     wide_folded = fold(wide, plan, float64=True)
@@ -125,6 +126,11 @@ def prove(model: onnx.ModelProto, plan: GraphPlan, folded: onnx.ModelProto, shap
             " was written, please report this file"
         )
     own = _own_precision(model, folded, examples(model, shape))
+    if not np.isfinite(own):
+        raise FoldError(
+            "its outputs in the file's own precision are not finite on the example, or zero before folding only;"
+            " nothing can be proven and nothing was written: fold the file in a wider precision, such as float32"
+        )
     layers = tuple((name, errors[name]) for name in sites)
     return FoldProof(errors[worst], layers, images, own, images)
 
