@@ -121,7 +121,7 @@ class _Planner:
 
     def _changed(self, steps: tuple[Step, ...]) -> dict[int, Layer]:
         gone = {step.batchnorm for step in steps}
-        touched = {step.layer for step in steps} | set(self.borders.values()) - gone
+        touched = ({step.layer for step in steps} | set(self.borders.values())) - gone
         return {index: self._layer(index) for index in sorted(touched)}
 
     def _layer(self, index: int) -> Layer:

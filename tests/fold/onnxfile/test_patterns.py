@@ -159,6 +159,15 @@ def test_chains_melt_whole(kit: SimpleNamespace) -> None:
     assert [n.op_type for n in result.model.graph.node] == ["Conv", "Relu", "Conv"]
 
 
+@pytest.mark.parametrize("scale_shift", [False, True])
+def test_what_a_melted_batchnorm_took_up_leaves_nothing_behind(kit: SimpleNamespace, scale_shift: bool) -> None:
+    net = kit.Net(2, 4, 6, 6)
+    net.conv(net.bn(net.bn("x", 4), 4), 3, 4)
+    result = kit.fold(net.model(), 2, scale_shift=scale_shift)
+    assert [n.op_type for n in result.model.graph.node] == ["Conv"]
+    assert {t.name for t in result.model.graph.initializer} == set(result.model.graph.node[0].input[1:])
+
+
 def test_two_batchnorms_after_a_sum_become_one(kit: SimpleNamespace) -> None:
     net = kit.Net(2, 3, 5, 5)
     y = net.add("Add", net.conv("x", 4, 3), net.conv("x", 4, 3))
