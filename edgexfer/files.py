@@ -74,7 +74,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(f"cannot read the {what} {str(path)!r}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"the {what} {str(path)!r} is not valid JSON ({error}); make it anew") from error
     if not isinstance(value, dict):
         raise FormatError(f"the {what} {str(path)!r} holds {type(value).__name__} where an object is expected")

@@ -11,6 +11,7 @@ The rule, the same in training, export and on the device:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,8 +63,9 @@ class Preprocessing:
             found.append("crop 'center' goes with a resize, crop 'none' with resize None")
         if self.interpolation not in INTERPOLATIONS:
             found.append(f"interpolation is {self.interpolation!r}; allowed: {', '.join(INTERPOLATIONS)}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std, default=0.0) <= 0:
-            found.append(f"mean {self.mean!r} and std {self.std!r} need three numbers each, std above 0")
+        finite = all(math.isfinite(v) for v in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std, default=0.0) <= 0:
+            found.append(f"mean {self.mean!r} and std {self.std!r} need three finite numbers each, std above 0")
         if self.channels != "RGB":
             found.append(f"channels is {self.channels!r}; only 'RGB' is read")
         return found
@@ -99,7 +101,7 @@ class Preprocessing:
                 std=_triple(value["std"]),
                 channels=str(value["channels"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"preprocessing is incomplete or malformed: {error!r} in {value!r}") from error
 
 

@@ -129,15 +129,19 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Reads a ``.jsonl`` file; a missing file is an empty one.
 
     Raises:
-        FormatError: A line is not a JSON object.
+        FormatError: A line is not a JSON object, or the file is no text.
     """
     if not path.is_file():
         return []
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{str(path)!r} is damaged: it is no UTF-8 text ({error}); make it anew") from error
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(texts, 1):
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"{str(path)!r}, line {number}, is not valid JSON: {error}") from error
         if not isinstance(value, dict):
             raise FormatError(f"{str(path)!r}, line {number}, holds {type(value).__name__} where an object is expected")

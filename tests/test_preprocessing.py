@@ -30,6 +30,8 @@ def test_the_usual_rule() -> None:
         ({"crop": "none"}, "'none' with resize None"),
         ({"interpolation": "cubic"}, "interpolation is 'cubic'; allowed: bilinear, bicubic"),
         ({"std": (1.0, 1.0, 0.0)}, "std above 0"),
+        ({"std": (1.0, 1.0, float("nan"))}, "three finite numbers each"),
+        ({"mean": (0.0, float("inf"), 0.0)}, "three finite numbers each"),
         ({"channels": "BGR"}, "channels is 'BGR'; only 'RGB'"),
     ],
 )

@@ -167,7 +167,7 @@ class ArtifactInfo:
         check_format(value, "artifact", where)
         try:
             return _from_dict(value)
-        except (KeyError, TypeError, ValueError, FormatError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, FormatError) as error:
             raise FormatError(
                 f"the metadata of {where!r} is incomplete or malformed: {error}; export the model anew"
             ) from error

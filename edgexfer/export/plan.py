@@ -84,7 +84,7 @@ def read_plan(path: Path) -> QuantizationPlan:
             ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
             float_layers=tuple(str(name) for name in value.get("float_layers", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise QuantizationError(
             f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew"
         ) from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def _is_prediction(line: Mapping[str, Any], classes: int) -> bool:
         return False
     if not isinstance(logits, list) or len(logits) != classes or "file" not in line:
         return False
-    return all(isinstance(v, int | float) and abs(v) < float("inf") for v in logits)
+    return all(isinstance(v, int | float) and abs(v) <= sys.float_info.max for v in logits)
 
 
 def read_artifact(path: Path, label: str) -> FoundArtifact:
@@ -118,7 +120,7 @@ def read_metadata(content: bytes, where: str) -> Mapping[str, Any] | None:
         return None
     try:
         value = json.loads(texts[0])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"the metadata of {where!r} is not valid JSON ({error}); export it anew") from error
     if not isinstance(value, dict):
         raise FormatError(f"the metadata of {where!r} holds {type(value).__name__} where an object is expected")
@@ -135,7 +137,7 @@ def read_archive(path: Path, label: str) -> list[FoundArtifact]:
     try:
         with tarfile.open(path, "r:gz") as archive:
             found = list(_archived(archive, path, label))
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
         raise FormatError(f"{str(path)!r} is not a bundle that can be read: {error}; make it anew") from error
     if not found:
         raise FormatError(f"{str(path)!r} is not a bundle: it holds no .onnx file")
@@ -189,6 +191,6 @@ def read_result(path: Path, label: str, *, strict: bool) -> FoundResult | None:
 def _looks_like_result(path: Path) -> bool:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(value, dict) and "configs" in value and "format" in value

@@ -85,6 +85,25 @@ def test_malformed_metadata_is_refused(tmp_path: Path, change: dict[str, object]
         read_info(write_model(tmp_path / "m.onnx", text))
 
 
+@pytest.mark.parametrize(
+    ("found", "damage"),
+    [
+        ('"images":7', '"images":1e999'),
+        ('"folded":3', '"folded":1e999'),
+        ('"seed":0', '"seed":1e999'),
+        ('"tolerance":0.001', '"tolerance":1' + "0" * 400),
+        ('"resize":32', '"resize":1e999'),
+        ('"input_size":[32,32]', '"input_size":[1e999,32]'),
+        ('"mean":[0.485,', '"mean":[1' + "0" * 400 + ","),
+    ],
+)
+def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path, found: str, damage: str) -> None:
+    text = INFO.to_json()
+    assert found in text
+    with pytest.raises(FormatError, match="incomplete or malformed"):
+        read_info(write_model(tmp_path / "m.onnx", text.replace(found, damage)))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[" * 100000, "[]", "7"])
 def test_metadata_that_is_not_an_object_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(FormatError, match="not valid JSON|where an object is expected"):

@@ -315,6 +315,7 @@ def test_plans_are_read_as_they_were_written(tmp_path: Path) -> None:
         ({"per_channel": 1}, "per_channel 1"),
         ({"ranges": {"a": [1, 0]}}, "incomplete or malformed"),
         ({"ranges": None}, "incomplete or malformed"),
+        ({"ranges": {"a": [0, 10**400]}}, "incomplete or malformed"),
     ):
         path.write_text(json.dumps({**value, **change}))
         with pytest.raises(QuantizationError, match=message):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from edgexfer.errors import FormatError
+from edgexfer.report import write_report
 from edgexfer.report.gather import gather
 
 
@@ -129,6 +132,54 @@ def test_what_is_named_must_be_readable(tmp_path: Path, name: str, content: str 
         gather([path])
     assert said in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_a_damaged_archive_becomes_a_note(make: Any, world: Any, tmp_path: Path) -> None:
+    make.run(tmp_path / "good", images=10)
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as stream:
+        stream.add(world.artifact, "bundle/models/student.onnx")
+    packer, middle = zlib.compressobj(wbits=31), len(plain.getvalue()) // 2
+    first = packer.compress(plain.getvalue()[:middle]) + packer.flush(zlib.Z_FULL_FLUSH)
+    second = packer.compress(plain.getvalue()[middle:]) + packer.flush()
+    _write(tmp_path / "bundle.tar.gz", first + second)
+    assert len(gather([tmp_path]).artifacts) == 1
+    _write(tmp_path / "bundle.tar.gz", first + b"\xff" * 8 + second[8:])  # where a block of the archive begins
+    found = gather([tmp_path])
+    assert [run.label for run in found.runs] == ["good"] and found.artifacts == ()
+    assert len(found.notes) == 1 and "bundle.tar.gz' is not a bundle that can be read: Error -3" in found.notes[0]
+    text = write_report([tmp_path], tmp_path / "r.html").out.read_text()
+    assert "What could not be read" in text and "is not a bundle that can be read" in text
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "predictions.jsonl"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"epoch": "\xff"}', b'{"epoch": 1' + b"0" * 5000 + b"}"])
+def test_a_damaged_file_of_a_run_becomes_a_note(make: Any, tmp_path: Path, name: str, content: bytes) -> None:
+    make.run(tmp_path / "good", images=10)
+    _write(make.run(tmp_path / "broken", images=10) / name, content)
+    found = gather([tmp_path])
+    assert [run.label for run in found.runs] == ["good"]
+    assert len(found.notes) == 1 and f"broken/{name}" in found.notes[0]
+
+
+def test_results_and_metadata_that_nest_too_deep(make: Any, tmp_path: Path) -> None:
+    make.run(tmp_path / "good", images=10)
+    _write(tmp_path / "deep.json", "[" * 100_000)
+    model = onnx.load(make.onnx(tmp_path / "deep.onnx", parent="a"))
+    model.metadata_props[0].value = "[" * 100_000
+    onnx.save(model, tmp_path / "deep.onnx")
+    found = gather([tmp_path])
+    assert len(found.notes) == 1 and "deep.onnx" in found.notes[0] and "is not valid JSON" in found.notes[0]
+    with pytest.raises(FormatError, match="is not valid JSON"):
+        gather([tmp_path / "deep.json"])
+
+
+def test_numbers_that_no_float_can_hold_are_left_out(make: Any, tmp_path: Path) -> None:
+    run = make.run(tmp_path / "run", images=10)
+    with (run / "predictions.jsonl").open("a") as stream:
+        stream.write('{"file": "a", "split": "test", "label": 1, "logits": [1' + "0" * 400 + ",0" * 9 + "]}\n")
+    predictions = gather([run]).runs[0].predictions
+    assert predictions is not None and (len(predictions), predictions.skipped) == (10, 1)
 
 
 def test_an_archive_without_models(tmp_path: Path) -> None:
