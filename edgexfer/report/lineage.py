@@ -8,6 +8,9 @@ from typing import Any
 
 from edgexfer.report.measured import Config, mapping, recommended
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
+from edgexfer.report.values import is_number
+
+UNKNOWN = -1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,13 @@ class Lineage:
     @property
     def best(self) -> Family | None:
         """The family whose student is best on validation: what selects is never what is reported."""
-        return max(self.families, key=lambda f: _score(f.student, "val_top1"), default=None)
+        return max(self.families, key=lambda f: validation(f.student), default=None)
+
+    @property
+    def level(self) -> tuple[Family, ...]:
+        """The best family and those whose student has the very same score; empty where no student has one."""
+        scores = [validation(family.student) for family in self.families]
+        return tuple(f for f, score in zip(self.families, scores, strict=True) if score == max(scores) > UNKNOWN)
 
     def configs_of(self, run: FoundRun) -> list[Config]:
         """The measurements of a run's artifacts."""
@@ -125,6 +134,7 @@ def _configs(found: Found, parents: Mapping[str, FoundRun]) -> tuple[Config, ...
     return tuple(configs)
 
 
-def _score(run: FoundRun, key: str) -> float:
-    value = run.run.scores.get(key)
-    return float(value) if isinstance(value, int | float) else -1.0
+def validation(run: FoundRun) -> float:
+    """A run's accuracy on validation; ``UNKNOWN``, which is below every accuracy, where it was not recorded."""
+    value = run.run.scores.get("val_top1")
+    return float(value) if is_number(value) else UNKNOWN

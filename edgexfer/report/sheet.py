@@ -59,7 +59,8 @@ COLUMNS: Mapping[str, str] = {
     "peak_rss_bytes": "most memory that was used",
     "result": "the file that the measurement stands in",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are their wide forms
+_CONTROL = ("\t", "\n")
 
 
 def sheet(found: Found, lineage: Lineage, naming: Naming) -> str:
@@ -158,5 +159,6 @@ def _written(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")  # csv would not quote a single \r
+    is_formula = text.startswith(_CONTROL) or text.lstrip().startswith(_FORMULA)  # some programs trim a cell first
+    return f"'{text}" if is_formula else text

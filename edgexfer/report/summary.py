@@ -9,13 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from edgexfer.report.answers import paired_difference
-from edgexfer.report.lineage import Family, Lineage
+from edgexfer.report.lineage import Family, Lineage, validation
 from edgexfer.report.machines import by_machine, machine_name, machine_names
 from edgexfer.report.measured import Config
 from edgexfer.report.models import fastest_config, median, network_name, on_device, parameter_ratio
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Tile
-from edgexfer.report.values import Value, amount, percent, points, shown, size
+from edgexfer.report.values import Value, amount, is_number, percent, points, shown, size
 from edgexfer.words import counted
 
 MOST_MACHINES = 3
@@ -47,7 +47,7 @@ class Subject:
 def subject(found: Found, lineage: Lineage) -> Subject:
     """The best student by validation, else the best run by validation, else what was measured alone."""
     family = lineage.best
-    alone = max(found.runs, key=lambda r: r.run.scores.get("val_top1") or -1.0, default=None)
+    alone = max(found.runs, key=validation, default=None)
     run = family.student if family else alone
     if run is None:
         return Subject(None, None, found.artifacts, lineage.configs)
@@ -83,9 +83,19 @@ def _made_sentence(about: Subject, lineage: Lineage) -> Markup:
     if about.artifacts:
         kinds = sorted({str((a.info or {}).get("precision", "ONNX")) for a in about.artifacts})
         text += Markup(" and exported to ONNX as {}").format(" and ".join(kinds))
-    if len(lineage.families) > 1:
-        text += Markup("; of {} students it is the best on validation").format(len(lineage.families))
-    return text + Markup(".")
+    return text + _standing(lineage) + Markup(".")
+
+
+def _standing(lineage: Lineage) -> Markup:
+    """How the best student stands to the others; where several are level, it is only the first of them."""
+    students = len(lineage.families)
+    if students < 2:
+        return Markup("")
+    if not lineage.level:
+        return Markup("; it is one of {} students, none of which tells how it did on validation").format(students)
+    if len(lineage.level) > 1:
+        return Markup("; of {} students none is better on validation").format(students)
+    return Markup("; of {} students it is the best on validation").format(students)
 
 
 def _good_sentence(about: Subject) -> Markup:
@@ -101,7 +111,7 @@ def _good_sentence(about: Subject) -> Markup:
         return Markup("Its accuracy was not recorded.")
     text = Markup("It names <b>{}</b> of the {}{} pictures rightly").format(top1, count, SPLITS[split])
     told, pointer = about.teacher
-    if isinstance(told.get(key), int | float):
+    if is_number(told.get(key)):
         gap = shown(scores[key] - told[key], _gap_words, f"{run.origin(f'/scores/{key}')} − {pointer}/{key}")
         text += Markup(", {} its teacher ({})").format(gap, shown(told[key], percent, f"{pointer}/{key}"))
     text += _baseline_clause(about, key)
@@ -113,7 +123,7 @@ def _baseline_clause(about: Subject, key: str) -> Markup:
     """Against the same student on hard labels, and whether chance alone could do that."""
     family, run = about.family, about.run
     baseline = family.baseline if family else None
-    if run is None or baseline is None or not isinstance(baseline.run.scores.get(key), int | float):
+    if run is None or baseline is None or not is_number(baseline.run.scores.get(key)):
         return Markup("")
     pointer = f"/scores/{key}"
     gain = run.run.scores[key] - baseline.run.scores[key]

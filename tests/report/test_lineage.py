@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from edgexfer.report import write_report
 from edgexfer.report.gather import gather
 from edgexfer.report.lineage import link
 from edgexfer.report.machines import by_machine, machine_names
@@ -54,6 +57,26 @@ def test_the_best_student_is_chosen_on_validation(make: Any, tmp_path: Path) -> 
         (run / "run.json").write_text(json.dumps(value))
     best = link(gather([tmp_path])).best
     assert best is not None and best.student.label == "b"
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((0.9, 0.95, 0.8), "; of 3 students it is the best on validation."),
+        ((0.9, 0.95, 0.95), "; of 3 students none is better on validation."),
+        ((0.95, None, 0.95), "; of 3 students none is better on validation."),
+        ((0.0, None, None), "; of 3 students it is the best on validation."),
+        ((None, None, None), "; it is one of 3 students, none of which tells how it did on validation."),
+        ((10**400, 0.9, 0.8), "; of 3 students it is the best on validation."),
+    ],
+)
+def test_only_one_is_called_the_best(make: Any, tmp_path: Path, scores: tuple[float | None, ...], said: str) -> None:
+    for number, score in enumerate(scores):
+        run = make.run(tmp_path / f"run{number}", command="distill", images=20, seed=number)
+        value = json.loads((run / "run.json").read_text())
+        value["scores"]["val_top1"] = score
+        (run / "run.json").write_text(json.dumps(value))
+    assert write_report([tmp_path], tmp_path / "r.html").sentences[0].endswith(said)
 
 
 def test_why_no_latency_may_be_shown(make: Any, tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_a_name_is_never_a_formula(make: Any, tmp_path: Path) -> None:
     assert second["file"] == "'@sum\n,2"
 
 
+@pytest.mark.parametrize("name", [" =1+1", "\n=1+1", "\r\n@sum", "\u00a0-1", "\uff1d1+1", "\tx", "\nx", "\rx"])
+def test_nor_is_it_one_once_it_is_trimmed(make: Any, tmp_path: Path, name: str) -> None:
+    make.result(tmp_path / "r.json", [make.config(name), make.config("a =1.onnx")])
+    write_report([tmp_path / "r.json"], tmp_path / "a.csv")
+    stream = io.StringIO((tmp_path / "a.csv").read_bytes().decode(), newline="")
+    first, second = csv.DictReader(stream)
+    assert first["file"] == "'" + name.replace("\r\n", "\n").replace("\r", "\n") and second["file"] == "a =1.onnx"
+
+
 def test_the_readme_names_every_column() -> None:
     text = re.sub(r"\s+", " ", README.read_text(encoding="utf-8"))
     assert [column for column in COLUMNS if f"`{column}`" not in text] == []
