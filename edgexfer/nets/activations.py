@@ -52,7 +52,8 @@ def replace_activations(net: nn.Module, activation: str, name: str) -> None:
     Raises:
         NetworkError: ``net`` has none of them.
     """
-    found = [(parent, key) for parent in net.modules() for key, child in parent.named_children() if _goes(child)]
+    # by every name: named_children gives a module that is called twice only once
+    found = [(parent, key) for parent in net.modules() for key, child in parent._modules.items() if _goes(child)]
     if not found:
         kinds = ", ".join(kind.__name__ for kind in REPLACED)
         raise NetworkError(f"{name} has no activation to replace by {activation} ({kinds}); use it without the +")
@@ -60,5 +61,5 @@ def replace_activations(net: nn.Module, activation: str, name: str) -> None:
         setattr(parent, key, ACTIVATIONS[activation](inplace=True))
 
 
-def _goes(module: nn.Module) -> bool:
+def _goes(module: nn.Module | None) -> bool:
     return isinstance(module, REPLACED)

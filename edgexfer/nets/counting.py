@@ -36,7 +36,7 @@ def _count(net: nn.Module, input_size: tuple[int, int]) -> int:
     # with gradients on, attention keeps to the operators that the counter knows
     x = torch.zeros((1, 3, *input_size), device=device, requires_grad=True)
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        net(x)
+        net(x.clone())  # a leaf that needs gradients may not be changed in place, as a network may do first of all
     return int(counter.get_total_flops())
 
 

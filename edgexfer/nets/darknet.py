@@ -89,12 +89,15 @@ def _read(path: Path) -> np.ndarray:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    too_short = f"{str(path)!r} has {len(content)} bytes, less than Darknet's header; {_REMEDY}"
     if len(content) < 16:
-        raise WeightsError(f"{str(path)!r} has {len(content)} bytes, less than Darknet's header; {_REMEDY}")
+        raise WeightsError(too_short)
     major, minor, _ = struct.unpack_from("<iii", content)
     if not (0 <= major < 1000 and 0 <= minor < 1000):
         raise WeightsError(f"{str(path)!r} has the version {major}.{minor}, which is not Darknet's; {_REMEDY}")
     header = 20 if major * 10 + minor >= 2 else 16
+    if len(content) < header:
+        raise WeightsError(too_short)
     if (len(content) - header) % 4:
         raise WeightsError(f"{str(path)!r} has {len(content)} bytes, which is not whole numbers; {_REMEDY}")
     return np.frombuffer(content, dtype="<f4", offset=header)

@@ -88,7 +88,7 @@ class SqueezeNet(Network):
     def file_classes(self, state: Mapping[str, torch.Tensor]) -> int | None:
         """Number of classes of the published classifier or of the linear head, whichever the file holds."""
         weight = state.get(_PUBLISHED)
-        return super().file_classes(state) if weight is None else len(weight)
+        return super().file_classes(state) if weight is None or weight.ndim == 0 else len(weight)
 
     def match_head(self, state: Mapping[str, torch.Tensor]) -> None:
         """Puts the published classifier in place where the file holds one, else a linear head."""
@@ -127,7 +127,7 @@ def _current_key(key: str) -> str:
 
 def _resized_positions(positions: torch.Tensor, length: int) -> torch.Tensor:
     """A ViT's position embedding (1, 1 + S * S, D), its square part resized bicubically to ``length - 1`` places."""
-    if positions.ndim != 3 or positions.shape[1] == length:
+    if positions.ndim != 3 or positions.shape[1] == length or positions.shape[0] != 1 or positions[:, 1:].numel() == 0:
         return positions
     side, new = round((positions.shape[1] - 1) ** 0.5), round((length - 1) ** 0.5)
     if side * side != positions.shape[1] - 1:

@@ -104,7 +104,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{str(file)!r} is in Darknet's format, which names no tensors: load it into tiny-darknet")
     value = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
     state = _strip(_unwrap(value, file))
-    broken = [key for key, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    # as float32, which networks are: float64 holds larger numbers
+    broken = [k for k, tensor in state.items() if tensor.is_floating_point() and not tensor.float().isfinite().all()]
     if broken:
         raise WeightsError(f"{str(file)!r} holds values that are not finite, in {_shortened(broken)}; use another file")
     return state
@@ -113,7 +114,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 def _is_safetensors(file: Path) -> bool:
     with file.open("rb") as stream:
         start = stream.read(9)
-    return file.suffix == ".safetensors" or (start[8:] == b"{" and start[:1] != b"\x80")
+    fits = int.from_bytes(start[:8], "little") <= file.stat().st_size - 8  # a pickle would claim a huge header
+    return file.suffix == ".safetensors" or (start[8:] == b"{" and (start[:1] != b"\x80" or fits))
 
 
 def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:

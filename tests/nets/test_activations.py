@@ -73,3 +73,15 @@ def test_mistakes_are_named() -> None:
         nets.create("resnet18+relu", 2)
     with pytest.raises(UnknownNameError, match="no network is called 'tiny-darkent'"):
         nets.create("tiny-darkent+relu", 2)
+
+
+def test_an_activation_that_is_called_twice_is_replaced_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def build(k):\n"
+        "    act = nn.LeakyReLU(0.1)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.Conv2d(4, 4, 3), act,\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, k))\n"
+    )
+    swapped = nets.create(f"{tmp_path / 'net.py'}:build+relu", 2, input_size=(16, 16))
+    assert (kinds(swapped, OLD), kinds(swapped, (nn.ReLU,))) == (0, 2)

@@ -57,3 +57,8 @@ def test_shapes_take_no_memory():
     with without_memory():
         large = nets.build("regnet_y_128gf", 1000, (224, 224))
     assert nets.count_parameters(large) == 644_812_894
+
+
+def test_counts_a_network_that_changes_its_input_in_place():
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert nets.count_operations(net, (4, 5)) == 2 * 4 * 5 * 2 * 3

@@ -85,6 +85,8 @@ def test_broken_files_are_refused(tmp_path):
     content = file.read_bytes()
     cases = {
         b"": "0 bytes, less than Darknet's header",
+        content[:16]: "16 bytes, less than Darknet's header",
+        content[:19]: "19 bytes, less than Darknet's header",
         content[:-2]: "not whole numbers",
         content[:-4]: r"holds \d+ numbers; Tiny Darknet takes \d+ and 129 for each class",
         content[:20_000]: r"holds 4995 numbers",

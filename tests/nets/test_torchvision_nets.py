@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgexfer import nets
-from edgexfer.errors import NetworkError
+from edgexfer.errors import NetworkError, WeightsError
 from edgexfer.torchvision_import import import_torchvision
 
 FAMILIES = [
@@ -182,3 +182,17 @@ def test_maxvits_published_file_has_no_bias(tmp_path):
     net = nets.create("maxvit_t", 3, weights=tmp_path / "file.pth")
     assert torch.equal(net.head.weight, model.classifier[5].weight)
     assert torch.equal(net.head.bias, torch.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 4), (1, 1, 4), (1, 5, 0), (2, 5, 4), (1, 6, 4)])
+def test_position_embeddings_of_odd_shapes_are_left_to_the_check_of_shapes(shape):
+    from edgexfer.nets.torchvision_nets import _resized_positions
+
+    assert _resized_positions(torch.zeros(shape), 10).shape == shape
+    assert _resized_positions(torch.zeros(1, 5, 4), 10).shape == (1, 10, 4)
+
+
+def test_a_classifier_without_dimensions_does_not_fit(tmp_path):
+    torch.save({"classifier.1.weight": torch.tensor(1.0)}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"does not fit SqueezeNet.*misshapen: classifier.1.weight \(\) instead of"):
+        nets.create("squeezenet1_1", 3, weights=tmp_path / "odd.pth", input_size=(32, 32))

@@ -184,3 +184,15 @@ def test_a_file_that_holds_itself_ends(net, tmp_path):
     for name in ("endless.pt", "nine.pt"):
         with pytest.raises(WeightsError, match=r"nests its tensors more than 8 deep.*save the network's state_dict"):
             nets.read_state_dict(tmp_path / name)
+
+
+def test_a_nameless_safetensors_is_known_by_its_header_whatever_its_length(net, tmp_path):
+    for length in range(64):
+        safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "w", metadata={"note": "x" * 8 * length})
+        assert nets.read_state_dict(tmp_path / "w").keys() == {"a"}
+
+
+def test_numbers_beyond_float32_are_not_finite(tmp_path):
+    torch.save({"a": torch.tensor([1.0, 1e300], dtype=torch.float64)}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match="holds values that are not finite, in a"):
+        nets.read_state_dict(tmp_path / "odd.pth")
