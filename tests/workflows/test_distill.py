@@ -141,7 +141,7 @@ def test_several_students_share_the_teachers_and_their_outputs(
     )
     assert [result.out.name for result in results] == ["tiny-darknet", "cifar-resnet20"]
     assert [read_run(result.out).model for result in results] == ["tiny-darknet", "cifar-resnet20"]
-    told = [line for line in heard.lines if line.startswith("teacher outputs: 1 views of 42 pictures")]
+    told = [line for line in heard.lines if line.startswith("teacher outputs: 1 view of 42 pictures")]
     assert len(told) == 2 and "100% of them known already" in told[1]
     with pytest.raises(RecipeError, match="several students are called tiny-darknet"):
         distill_data(DataChoice(str(colours)), [students[0]] * 2, teachers, Recipe(), target, Silent(), Teaching())
