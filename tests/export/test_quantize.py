@@ -272,6 +272,28 @@ def test_what_saturation_did_never_widens_what_is_allowed(
         quantize.quantize(source, Witnesses(images, labels), (), plan=plan)
 
 
+def test_few_pictures_that_round_well_by_luck_are_no_reason_to_refuse(
+    made: tuple[ExportResult, list[str]], source: Source, kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert made[0].int8 is not None
+    int8, real = made[0].int8.made, quantize.run
+    images, _ = coloured(kit, 8, seed=5)
+    wanted = quantize.answers(source.content, images, source.info)
+
+    def lucky(session: object, pixels: np.ndarray, *rest: object) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures come out of the file as of float32, golden samples as they do."""
+        answers = real(session, pixels, *rest)  # type: ignore[arg-type]
+        return answers if len(pixels) == 4 else (wanted[: len(pixels)], answers[1])
+
+    monkeypatch.setattr(quantize, "run", lucky)
+    session = quantize.open_session(int8.content, optimised=False)
+    plain = real(session, golden_pixels(0, source.info.preprocessing), source.info.preprocessing, "uint8")[0]
+    off = wanted + 0.5 * figures.max_abs_error(plain, np.array(source.info.golden.logits, np.float32))
+    quantize._check(int8.content, (images[:1], off[:1].astype(np.float32), wanted[:1]), source.info, int8.info)
+    with pytest.raises(QuantizationError, match="arithmetic is off by"):
+        quantize._check(int8.content, (images, off.astype(np.float32), wanted), source.info, int8.info)
+
+
 def test_a_useless_result_is_refused(source: Source, kit: SimpleNamespace) -> None:
     images, labels = coloured(kit, 40, seed=5)
     names = qdq.activations(prepare(source.model))
