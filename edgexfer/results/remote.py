@@ -19,42 +19,95 @@ from edgexfer.results.devices import Device
 SSH_OPTIONS = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 UNREACHABLE = 255  # ssh's own exit code; what runs at the other end gives its own
 
-HAVE = 'sha256sum < "$1/bundle.json" 2>/dev/null | cut -c1-64'
-
-# The old folder stays until the new one is whole; an environment that setup.sh made moves along.
-UNPACK = """
-set -e
-dir=$1
-mkdir -p "$dir.part"; rm -rf "$dir.part"; mkdir -p "$dir.part"
-tar xzf - -C "$dir.part"
-[ "$(sha256sum < "$dir.part/bundle.json" | cut -c1-64)" = "$2" ] || { echo "it arrived damaged" >&2; exit 4; }
-if [ -e "$dir" ]; then rm -rf "$dir.old"; mv "$dir" "$dir.old"; fi
-mv "$dir.part" "$dir"
-if [ -d "$dir.old/.venv" ]; then mv "$dir.old/.venv" "$dir/.venv"; fi
-rm -rf "$dir.old"
+# What every script has. `goes FOLDER JOB`: whether a measurement goes on; not if the board was started anew since, or
+# if its number is by now that of another process; `alive` says so of the process that waits for it and leaves its end.
+# `end` ends one and waits until it has, since it would write into the folder that takes the place of its own; bench.py
+# ends its own child in peace at a first TERM, and at once at a second.
+SHARED = r"""
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
+same() { [ "$(cat "$1/boot" 2>/dev/null)" = "$(boot)" ]; }
+runs() {
+  [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null || return 1
+  [ ! -d /proc/self ] || tr '\0' ' ' 2>/dev/null < "/proc/$(cat "$1")/cmdline" | grep -q -F -e "$2"
+}
+alive() { same "$1" && runs "$1/pid" "$2"; }
+goes() { same "$1" && { runs "$1/pid" "$2" || runs "$1/child" "$2"; }; }
+end() {
+  tick=0
+  while goes "$1" "$2"; do
+    [ "$tick" -lt 150 ] || { echo "$2 does not end there; end it with kill -9 $(cat "$1/child")" >&2; return 4; }
+    if [ $((tick % 10)) = 0 ] && runs "$1/child" "$2"; then kill -TERM "$(cat "$1/child")" 2>/dev/null; fi
+    tick=$((tick + 1)); sleep 0.2
+  done
+}
 """
 
-# Whether the job's process lives: not if the board was started anew since, whose numbers mean other processes.
-ALIVE = """
-boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
-alive() { [ -f "$1/pid" ] && [ "$(cat "$1/boot")" = "$(boot)" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+# Gives the SHA-256 of the bundle there. Measurements disturb each other, and a new bundle takes the place of the old
+# one's scripts: where $3 says so, what goes on there is ended and forgotten, as is what is there of job $2; else only
+# the job itself may go on.
+LOOK = r"""
+cd "$1" 2>/dev/null || exit 0
+for job in job-*; do
+  if [ -n "$3" ]; then
+    if goes "$job" "$job"; then end "$job" "$job" && rm -rf "$job" || exit 4; fi
+  elif [ "$job" != "$2" ] && alive "$job" "$job"; then
+    number=$(cat "$job/child")
+    echo "another measurement goes on in $1 there, process $number; wait until it has ended, or end it with" \
+      "kill $number there (edgexfer bench --force does that)" >&2; exit 4
+  fi
+done
+[ -z "$3" ] || rm -rf "$2"
+sha256sum < bundle.json 2>/dev/null | cut -c1-64
+"""
+
+# The old folder stays until the new one is whole. What the old bundle did not bring moves along: an environment that
+# setup.sh made, heads, embeddings, results, pictures; also what a copying that was cut short had put aside.
+UNPACK = r"""
+set -e
+dir=${1%/}; part=$dir.edgexfer-part; old=$dir.edgexfer-old
+if [ -e "$dir" ] && [ ! -f "$dir/bundle.json" ] && [ -n "$(ls -A "$dir")" ]; then
+  echo "$dir there holds other things and no bundle.json, so nothing is put in its place; name a folder that is new" \
+    "or empty: dir = '...' in the file of --fleet" >&2; exit 4
+fi
+keep() {
+  [ -d "$old" ] || return 0
+  for path in "$old"/* "$old"/.[!.]*; do
+    name=${path##*/}
+    case $name in
+      bundle.json | models | samples.npy | labels.npy | README.txt | setup.sh) continue ;;
+      bench.py | predict.py | adapt.py | _edgexfer_* | __pycache__) continue ;;
+    esac
+    if [ -e "$path" ] && [ ! -e "$dir/$name" ]; then mv "$path" "$dir/$name"; fi
+  done
+  rm -rf "$old"
+}
+mkdir -p "$part"; rm -rf "$part"; mkdir -p "$part"
+tar xzf - -C "$part"
+[ "$(sha256sum < "$part/bundle.json" | cut -c1-64)" = "$2" ] || { echo "it arrived damaged" >&2; exit 4; }
+if [ -e "$dir" ]; then keep; mv "$dir" "$old"; fi
+mv "$part" "$dir"
+keep
 """
 
 # A job that is running or done is left alone; one that died without an end is begun again.
-START = f"""{ALIVE}
+START = r"""
 dir=$1; job=$2; shift 2
 cd "$dir" && mkdir -p "$job" || exit 4
-if [ -f "$job/rc" ] || alive "$job"; then exit 0; fi
-rm -f "$job/pid" "$job/result.json"
+if [ -f "$job/rc" ] || alive "$job" "$job"; then exit 0; fi
+end "$job" "$job" || exit 4
+rm -f "$job/pid" "$job/child" "$job/result.json"
 boot > "$job/boot" && : > "$job/log" || exit 4
 nohup sh -c 'echo $$ > "$0/pid"; "$@" --out "$0/result.json" --force >> "$0/log" 2>&1 & echo $! > "$0/child"
   wait $!; echo $? > "$0/rc.part"; mv "$0/rc.part" "$0/rc"' "$job" "$@" < /dev/null > /dev/null 2>&1 &
-for tick in 1 2 3 4 5 6 7 8 9 10; do [ ! -f "$job/pid" ] || exit 0; sleep 0.2; done
+for tick in 1 2 3 4 5 6 7 8 9 10; do
+  if [ -s "$job/pid" ] && { [ -s "$job/child" ] || ! alive "$job" "$job"; }; then exit 0; fi
+  sleep 0.2
+done
 echo "the measurement does not start" >&2; exit 4
 """
 
 # Gives the log from byte $3 on until the job has ended; 3 where it died without leaving its end.
-FOLLOW = f"""{ALIVE}
+FOLLOW = r"""
 cd "$1/$2" || exit 4
 seen=$3
 while :; do
@@ -62,18 +115,18 @@ while :; do
   size=$(wc -c < log)
   if [ "$size" -gt "$seen" ]; then tail -c +$((seen + 1)) log | head -c $((size - seen)); seen=$size; fi
   [ -z "$ended" ] || exit 0
-  if ! alive .; then sleep 0.5; [ -f rc ] || exit 3; fi
+  if ! alive . "$2"; then sleep 0.5; [ -f rc ] || exit 3; fi
   sleep 0.3
 done
 """
 
-STOP = 'cd "$1/$2" && kill -TERM "$(cat child)" 2>/dev/null; true'
+STOP = 'cd "$1/$2" && runs child "$2" && kill -TERM "$(cat child)" 2>/dev/null; true'
 # Exit code, size of the log's end and that end, then SHA-256 and content of the result where there is one.
 FETCH = """
 cd "$1/$2" && cat rc && tail -n 20 log > tail && wc -c < tail && cat tail || exit 4
 if [ -f result.json ]; then sha256sum < result.json | cut -c1-64; cat result.json; fi
 """
-FORGET = 'cd "$1" && rm -rf "$2"'
+FORGET = 'cd "$1" && end "$2" "$2" && rm -rf "$2"'
 SETUP = 'cd "$1" && ./setup.sh'
 
 
@@ -161,7 +214,7 @@ class Remote:
     def _words(self, script: str, arguments: Sequence[str]) -> list[str]:
         config = ["-F", str(self.config)] if self.config is not None else []
         options = [word for option in SSH_OPTIONS for word in ("-o", option)]
-        command = shlex.join(["sh", "-c", script, "edgexfer", self.device.folder, *arguments])
+        command = shlex.join(["sh", "-c", SHARED + script, "edgexfer", self.device.folder, *arguments])
         return ["ssh", *config, *options, "--", self.device.host, command]
 
 

@@ -61,7 +61,7 @@ class FleetRun:
         out: The folder for the results.
         options: Words for ``bench.py``.
         setup: Whether to run ``setup.sh`` before.
-        force: Measure again what is there already.
+        force: Measure again what is there already, and end what still goes on there.
         config: A configuration file for ssh, or ``None``.
     """
 
@@ -128,15 +128,14 @@ class Visit:
 
     def _arrive(self) -> None:
         self._tell(self._device.name, "connecting", self._device.host)
-        there = self._remote.call(remote.HAVE, what="looking for the bundle").decode().strip()
+        force = "force" if self._run.force else ""
+        there = self._remote.call(remote.LOOK, self._job, force, what="looking for the bundle").decode().strip()
         if there != self._digest:
             self._tell(self._device.name, "copying", f"{self._archive.stat().st_size / 1e6:.1f} MB")
             self._remote.call(remote.UNPACK, self._digest, given=self._archive, what="copying the bundle")
         if self._run.setup:
             self._tell(self._device.name, "setting up", "./setup.sh")
             self._remote.call(remote.SETUP, what="./setup.sh")
-        if self._run.force:
-            self._remote.call(remote.FORGET, self._job, what="removing the earlier measurement")
         words = [self._device.python, "bench.py", *self._run.options, *self._device.options]
         self._remote.call(remote.START, self._job, *words, what="starting bench.py")
 

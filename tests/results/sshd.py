@@ -63,16 +63,21 @@ class Server:
         return found
 
     def break_connections(self) -> None:
-        for pid in self.sessions():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(self.sessions())
 
     def stop(self) -> None:
         if self._process is not None:
+            served = self.sessions()  # before they are nobody's children
             self._process.terminate()
-            self.break_connections()
             self._process.wait()
+            kill(served)
             self._process = None
+
+
+def kill(processes: list[int]) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:

@@ -4,90 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import sshd
+from fleet_kit import QUICK, RETRIES_S, Fleet, made_bundle, needs_sshd
 
-HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "device"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-import artifacts  # noqa: E402
-import sshd  # noqa: E402
-
-from edgexfer.device import bundle_files as device_files  # noqa: E402
-from edgexfer.errors import DeviceError  # noqa: E402
-from edgexfer.files import sha256_file  # noqa: E402
-from edgexfer.results import Device, FleetRun, Outcome, named_devices, read_devices, read_result, run_fleet  # noqa: E402
-from edgexfer.results import fleet as fleet_module  # noqa: E402
-from edgexfer.results.visit import Visit  # noqa: E402
-
-needs_sshd = pytest.mark.skipif(sshd.SERVER is None, reason=sshd.MISSING)
-QUICK = ("--threads", "1", "--min-seconds", "0.02", "--min-runs", "20", "--rounds", "1")
-RETRIES_S = (0.2, 0.2, 0.2)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Server]:
-    with sshd.running(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_bundle(tmp_path_factory.mktemp("made") / "bundle")
-
-
-def made_bundle(folder: Path, shift: float = 0.0) -> Path:
-    folder.mkdir()
-    for file in device_files():
-        shutil.copy(file, folder)
-    (folder / "setup.sh").write_text("#!/bin/sh\ntouch ready\n")  # the real one needs the network
-    artifacts.write(folder / "models/tiny.onnx", shift=shift)
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = {name: sha256_file(folder / name) for name in names}
-    (folder / "bundle.json").write_text(json.dumps({"format": 1, "edgexfer_version": "9.8.7", "files": files}))
-    return folder
-
-
-class Fleet:
-    """Devices in folders of their own, and what was told of them."""
-
-    def __init__(self, home: Path, bundle: Path, servers: dict[str, sshd.Server], wrong: tuple[str, ...] = ()) -> None:
-        self.home, self.out, self.bundle = home, home / "out", bundle
-        self.config = sshd.client_config(home / "ssh_config", servers, wrong)
-        self.told: list[tuple[str, str, str]] = []
-        self.events: dict[tuple[str, str], threading.Event] = {}
-
-    def device(self, name: str, python: str = 'exec {python} "$@"') -> Device:
-        script = self.home / f"python-{name}"
-        script.write_text("#!/bin/sh\n" + python.format(python=sys.executable) + "\n")
-        script.chmod(0o755)
-        return Device(name, name, str(self.home / name / "edgexfer-bench"), str(script))
-
-    def tell(self, name: str, state: str, what: str) -> None:
-        self.told.append((name, state, what))
-        self.event(name, state).set()
-
-    def event(self, name: str, state: str) -> threading.Event:
-        return self.events.setdefault((name, state), threading.Event())
-
-    def states(self, name: str) -> list[str]:
-        return list(dict.fromkeys(state for told, state, _ in self.told if told == name))
-
-    def run(self, *devices: Device, **how: Any) -> dict[str, Outcome]:
-        run = FleetRun(self.bundle, self.out, QUICK, config=self.config, **how)
-        return {outcome.name: outcome for outcome in run_fleet(run, devices, self.tell, RETRIES_S)}
+from edgexfer.errors import DeviceError
+from edgexfer.results import Device, FleetRun, named_devices, read_devices, read_result, run_fleet
+from edgexfer.results import fleet as fleet_module
+from edgexfer.results.visit import Visit
 
 
 @needs_sshd
