@@ -1,8 +1,8 @@
 """Measures on many devices side by side: one thread each, so that the failure of one disturbs none of the others.
 
-``<out>/<device>.json`` is a device's result, ``<out>/fleet.json`` what became of each. Running the same command again
-keeps the results that are there and goes on with the rest: a measurement that outlived its connection is found again,
-one that is done only comes home.
+``<out>/<device>.json`` is a device's result, ``<out>/fleet.json`` what became of each, written as each comes home.
+Running the same command again, even after a kill, keeps the results that are there and goes on with the rest: a
+measurement that outlived its connection is found again, one that is done only comes home.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from edgexfer.results.visit import RETRIES_S, FleetRun, Outcome, Tell, Visit
 
 FLEET_FILE = "fleet.json"
 BUNDLE_FILE = "bundle.json"
+BEGUN = "begun"
+"""Status of a device in ``fleet.json`` as long as nothing came home of it."""
 
 
 def run_fleet(
@@ -54,13 +56,19 @@ def run_fleet(
             for device in devices
             if device.name not in found
         ]
+        record = _Record(run.out, jobs)
+        record.keep([found.get(device.name) or Outcome(device.name, device.host, BEGUN) for device in devices])
         with concurrent.futures.ThreadPoolExecutor(max(1, len(visits))) as pool:
-            futures = [pool.submit(visit.outcome) for visit in visits]
+            futures = [pool.submit(_visited, visit, record) for visit in visits]
             _wait(futures, visits)
         found |= {outcome.name: outcome for outcome in (future.result() for future in futures)}
-    outcomes = [found[device.name] for device in devices]
-    _write(run.out, jobs, outcomes)
-    return outcomes
+    return [found[device.name] for device in devices]
+
+
+def _visited(visit: Visit, record: _Record) -> Outcome:
+    outcome = visit.outcome()
+    record.keep([outcome])
+    return outcome
 
 
 def _wait(futures: Sequence[concurrent.futures.Future[Outcome]], visits: Sequence[Visit]) -> None:
@@ -139,6 +147,15 @@ def _recorded(out: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(out: Path, jobs: Mapping[str, str], found: Sequence[Outcome]) -> None:
-    now = {outcome.name: {**outcome.to_dict(), "job": jobs[outcome.name]} for outcome in found}
-    write_json(out / FLEET_FILE, {"format": 1, "devices": {**_recorded(out), **now}})
+class _Record:
+    """``fleet.json``: each outcome as it comes, so that a kill costs only what has not come home."""
+
+    def __init__(self, out: Path, jobs: Mapping[str, str]) -> None:
+        self._out, self._jobs = out, jobs
+        self._lock = threading.Lock()
+
+    def keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Puts outcomes in the place of what was known of their devices."""
+        now = {outcome.name: {**outcome.to_dict(), "job": self._jobs[outcome.name]} for outcome in outcomes}
+        with self._lock:
+            write_json(self._out / FLEET_FILE, {"format": 1, "devices": {**_recorded(self._out), **now}})

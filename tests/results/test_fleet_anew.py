@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import sshd
-from fleet_kit import Fleet, made_bundle, needs_sshd
+from fleet_kit import QUICK, Fleet, made_bundle, needs_sshd
+
+from edgexfer.results import Device
 
 # Goes on until it is asked to end, as long as there is a file "endless".
 ENDLESS = (
@@ -95,3 +102,38 @@ def test_a_folder_of_other_things_is_left_alone(server: sshd.Server, bundle: Pat
         assert "copying the bundle failed on good with exit code 4" in str(found.error)
         assert "holds other things and no bundle.json, so nothing is put in its place" in str(found.error)
         assert [path.name for path in mine.parent.iterdir()] == ["thesis.tex"] and mine.read_text() == "mine"
+
+
+def begun_command(fleet: Fleet, *devices: Device, options: tuple[str, ...] = QUICK) -> subprocess.Popen[str]:
+    """``edgexfer bench --fleet`` in a process of its own."""
+    entry = "[[device]]\nhost = '{d.host}'\ndir = '{d.folder}'\npython = '{d.python}'\n"
+    (fleet.home / "devices.toml").write_text("".join(entry.format(d=device) for device in devices))
+    words = ["bench", str(fleet.bundle), "--fleet", str(fleet.home / "devices.toml"), "--out", str(fleet.out)]
+    words += ["--ssh-config", str(fleet.config), *options]
+    command = [sys.executable, "-m", "edgexfer", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@needs_sshd
+def test_a_command_that_is_killed_keeps_what_came_home(server: sshd.Server, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "endless").touch()
+    fleet = Fleet(tmp_path, bundle, {"good": server, "slow": server})
+    devices = fleet.device("good"), fleet.device("slow", ENDLESS.format(home=tmp_path))
+    with begun_command(fleet, *devices) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("good: ok"):
+                break
+        record, waited = fleet.out / "fleet.json", time.monotonic() + 5
+        while time.monotonic() < waited and not (record.is_file() and '"ok"' in record.read_text()):
+            time.sleep(0.02)
+        child.kill()
+    assert (fleet.out / "good.json").is_file() and not (fleet.out / "slow.json").exists()
+    assert child.returncode == -signal.SIGKILL
+    (tmp_path / "endless").unlink()
+    with begun_command(fleet, *devices) as child:
+        talk = child.communicate(timeout=60)[1]
+    assert child.returncode == 0, talk
+    found = json.loads((fleet.out / "fleet.json").read_text())["devices"]
+    assert {name: one["status"] for name, one in found.items()} == {"good": "kept", "slow": "ok"}
+    assert (tmp_path / "log").read_text().split() == ["begun"], "the measurement that went on was found again"
