@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgexfer.export.bundle import write_bundle
 from edgexfer.files import sha256_file, write_json
 from tests.device import artifacts
 
@@ -48,3 +49,20 @@ def proof(artifact_path: Path, **figures: Any) -> Path:
     path = artifact_path.with_name(f"{artifact_path.stem}.proof.json")
     path.write_text(json.dumps({"format": 1, "artifact": artifact_path.name, "int8": figures}))
     return path
+
+
+def full(path: Path, **options: Any) -> Path:
+    """An artifact that may be bundled, with its proof inside."""
+    proven = {"proof": {"fold_max_rel_error_f64": None, "max_abs_error": 0.0, "top1_agreement": 1.0, "images": 4}}
+    return artifact(path, metadata={"input": "uint8", **proven}, **options)
+
+
+def bundled(out: Path, *paths: Path, tar: bool = False) -> Path:
+    """A bundle of artifacts with nine labelled samples."""
+    generator = np.random.default_rng(0)
+    samples = generator.integers(0, 256, (9, 12, 16, 3), dtype=np.uint8)
+    labels = samples.mean(axis=(1, 2)).argmax(axis=1)
+    return write_bundle(
+        list(paths), out, samples=samples, labels=labels, classes=("red", "green", "blue"),
+        files=[str(i) for i in range(9)], tar=tar,
+    )  # fmt: skip

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from edgexfer.errors import DeviceError, FormatError
-from edgexfer.export.bundle import write_bundle
 from edgexfer.results import Budget, Outcome, run_bench
 from edgexfer.training import Silent
 from edgexfer.workflows import measuring as measuring_module
@@ -23,6 +22,7 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.measuring import Measuring
 from tests.heard import Heard
 from tests.workflows import measured
+from tests.workflows.measured import bundled, full
 
 QUICK = {"min_seconds": 0.02, "min_runs": 30}
 
@@ -209,16 +209,6 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def bundled(out: Path, *paths: Path, tar: bool = False) -> Path:
-    generator = np.random.default_rng(0)
-    samples = generator.integers(0, 256, (9, 12, 16, 3), dtype=np.uint8)
-    labels = samples.mean(axis=(1, 2)).argmax(axis=1)
-    return write_bundle(
-        list(paths), out, samples=samples, labels=labels, classes=("red", "green", "blue"),
-        files=[str(i) for i in range(9)], tar=tar,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("tar", [False, True])
 def test_a_bundle_without_results_is_measured_here_with_its_samples(
     tmp_path: Path, tar: bool, monkeypatch: pytest.MonkeyPatch
@@ -234,11 +224,6 @@ def test_a_bundle_without_results_is_measured_here_with_its_samples(
     assert "measuring 1 files here, turn by turn" in listener.lines
     again = choose_from([bundle, tmp_path / "out"], Budget(latency_s=1.0), Wishes(), Silent(), measuring=how)
     assert best(again) == best(found) and not (tmp_path / "out/bench-here-2.json").exists()
-
-
-def full(path: Path, **options: Any) -> Path:
-    proven = {"proof": {"fold_max_rel_error_f64": None, "max_abs_error": 0.0, "top1_agreement": 1.0, "images": 4}}
-    return measured.artifact(path, metadata={"input": "uint8", **proven}, **options)
 
 
 def test_bare_artifacts_are_scored_on_validation_and_reported_on_test(tmp_path: Path) -> None:
