@@ -194,6 +194,8 @@ class Remote:
             words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
         ) as child:  # in a session of its own, or Ctrl-C would end it instead of asking the device to stop
             self._following = child
+            if self.given_up:  # meanwhile
+                child.kill()
             for raw in child.stdout or ():
                 seen += len(raw)
                 line(raw.decode(errors="replace").rstrip("\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,10 @@ class FleetRun:
     config: Path | None = None
 
 
+class _Stopped(Exception):
+    """Ctrl-C came before there was anything to bring home."""
+
+
 class Visit:
     """One device from the copying to its result."""
 
@@ -90,17 +94,20 @@ class Visit:
         self._archive, self._digest = archive, digest
         self._tell, self._retries_s = tell, retries_s
         self._remote = Remote(device, run.config)
+        self._lock = threading.Lock()
+        self._begun = self._stopped = False
+        self._given_up = threading.Event()
 
     def outcome(self) -> Outcome:
         """Measures there; whatever goes wrong is this device's alone."""
-        begun = False
         try:
             self._arrive()
-            begun = True
             self._follow()
             found = self._come_home()
+        except _Stopped as stopped:
+            found = self._said("interrupted", str(stopped))
         except UnreachableError as error:
-            found = self._said("lost" if begun else "unreachable", str(error))
+            found = self._said("lost" if self._begun else "unreachable", str(error))
         except (DeviceError, FormatError, OSError) as error:
             found = self._said("failed", str(error))
         except Exception as error:  # a bug must not cost the other devices their results
@@ -109,16 +116,23 @@ class Visit:
         return found
 
     def stop(self) -> None:
-        """Asks the measurement there to end and to leave what it has."""
-        try:
-            self._tell(self._device.name, "stopping", "bringing home what it has")
-            self._remote.call(remote.STOP, self._job, what="stopping bench.py")
-        except DeviceError:
-            return  # following it meets the same trouble, and says so
+        """Asks the measurement there to end and to leave what it has; one that has not begun is not begun any more."""
+        with self._lock:
+            self._stopped, begun = True, self._begun
+        self._tell(self._device.name, "stopping", "bringing home what it has" if begun else "it has not begun yet")
+        if begun:
+            self._end()
 
     def give_up(self) -> None:
         """Waits for it no longer; its measurement goes on there."""
+        self._given_up.set()
         self._remote.give_up()
+
+    def _end(self) -> None:
+        try:
+            self._remote.call(remote.STOP, self._job, what="stopping bench.py")
+        except DeviceError:
+            return  # following it meets the same trouble, and says so
 
     def _said(self, status: str, error: str) -> Outcome:
         again = (
@@ -127,23 +141,44 @@ class Visit:
         return Outcome(self._device.name, self._device.host, status, None, error + again)
 
     def _arrive(self) -> None:
-        self._tell(self._device.name, "connecting", self._device.host)
+        self._step("connecting", self._device.host)
         force = "force" if self._run.force else ""
         there = self._remote.call(remote.LOOK, self._job, force, what="looking for the bundle").decode().strip()
         if there != self._digest:
-            self._tell(self._device.name, "copying", f"{self._archive.stat().st_size / 1e6:.1f} MB")
+            self._step("copying", f"{self._archive.stat().st_size / 1e6:.1f} MB")
             self._remote.call(remote.UNPACK, self._digest, given=self._archive, what="copying the bundle")
         if self._run.setup:
-            self._tell(self._device.name, "setting up", "./setup.sh")
+            self._step("setting up", "./setup.sh")
             self._remote.call(remote.SETUP, what="./setup.sh")
+        self._begin()
+
+    def _step(self, state: str = "", what: str = "") -> None:
+        """Tells what comes next.
+
+        Raises:
+            _Stopped: Somebody does not want it any more.
+        """
+        if self._stopped or self._given_up.is_set():
+            raise _Stopped(f"stopped before the measurement on {self._device.host} began; run the same command again")
+        if state:
+            self._tell(self._device.name, state, what)
+
+    def _begin(self) -> None:
+        self._step()
         words = [self._device.python, "bench.py", *self._run.options, *self._device.options]
         self._remote.call(remote.START, self._job, *words, what="starting bench.py")
+        with self._lock:
+            self._begun, stopped = True, self._stopped
+        if stopped:  # while it was starting; else whoever asks for it finds it begun
+            self._end()
 
     def _follow(self) -> None:
         """Follows the log to its end through connections that break."""
         seen, tries = 0, 0
         while True:
             before = seen
+            if self._given_up.is_set():
+                raise UnreachableError(f"{self._device.host} was given up on while it was measuring")
             answer, seen = self._remote.follow(self._job, seen, self._heard)
             if answer.code == 0:
                 return
@@ -155,12 +190,12 @@ class Visit:
                 )
             error = self._remote.error(answer, "following bench.py")
             tries = 0 if seen > before else tries
-            if self._remote.given_up:
-                raise UnreachableError(f"{self._device.host} was given up on while it was measuring")
+            if self._given_up.is_set():
+                continue
             if not isinstance(error, UnreachableError) or tries >= len(self._retries_s):
                 raise error
             self._tell(self._device.name, "waiting", f"the connection broke ({answer.talk}); trying again")
-            time.sleep(self._retries_s[tries])
+            self._given_up.wait(self._retries_s[tries])
             tries += 1
 
     def _heard(self, line: str) -> None:
@@ -175,6 +210,9 @@ class Visit:
         digest, _, content = rest[int(size) :].partition(b"\n")
         if not content:
             self._remote.call(remote.FORGET, self._job, what="tidying up")
+            if self._stopped:
+                host = self._device.host
+                raise _Stopped(f"stopped before anything was measured on {host}; run the same command again")
             raise DeviceError(f"bench.py left no result on {self._device.host}: {talk}{_setup_hint(talk)}")
         if hashlib.sha256(content).hexdigest() != digest.decode():
             raise DeviceError(f"the result of {self._device.host} arrived damaged; run the same command again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -62,3 +63,13 @@ class Fleet:
     def run(self, *devices: Device, **how: Any) -> dict[str, Outcome]:
         run = FleetRun(self.bundle, self.out, QUICK, config=self.config, **how)
         return {outcome.name: outcome for outcome in run_fleet(run, devices, self.tell, RETRIES_S)}
+
+
+def begun_command(fleet: Fleet, *devices: Device, options: tuple[str, ...] = QUICK) -> subprocess.Popen[str]:
+    """``edgexfer bench --fleet`` in a process of its own."""
+    entry = "[[device]]\nhost = '{d.host}'\ndir = '{d.folder}'\npython = '{d.python}'\n"
+    (fleet.home / "devices.toml").write_text("".join(entry.format(d=device) for device in devices))
+    words = ["bench", str(fleet.bundle), "--fleet", str(fleet.home / "devices.toml"), "--out", str(fleet.out)]
+    words += ["--ssh-config", str(fleet.config), *options]
+    command = [sys.executable, "-m", "edgexfer", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

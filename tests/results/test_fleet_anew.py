@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import sshd
-from fleet_kit import QUICK, Fleet, made_bundle, needs_sshd
-
-from edgexfer.results import Device
+from fleet_kit import Fleet, begun_command, made_bundle, needs_sshd
 
 # Goes on until it is asked to end, as long as there is a file "endless".
 ENDLESS = (
@@ -102,16 +98,6 @@ def test_a_folder_of_other_things_is_left_alone(server: sshd.Server, bundle: Pat
         assert "copying the bundle failed on good with exit code 4" in str(found.error)
         assert "holds other things and no bundle.json, so nothing is put in its place" in str(found.error)
         assert [path.name for path in mine.parent.iterdir()] == ["thesis.tex"] and mine.read_text() == "mine"
-
-
-def begun_command(fleet: Fleet, *devices: Device, options: tuple[str, ...] = QUICK) -> subprocess.Popen[str]:
-    """``edgexfer bench --fleet`` in a process of its own."""
-    entry = "[[device]]\nhost = '{d.host}'\ndir = '{d.folder}'\npython = '{d.python}'\n"
-    (fleet.home / "devices.toml").write_text("".join(entry.format(d=device) for device in devices))
-    words = ["bench", str(fleet.bundle), "--fleet", str(fleet.home / "devices.toml"), "--out", str(fleet.out)]
-    words += ["--ssh-config", str(fleet.config), *options]
-    command = [sys.executable, "-m", "edgexfer", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @needs_sshd
