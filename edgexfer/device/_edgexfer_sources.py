@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Set, Tuple, TypeVar
 
 import _edgexfer_picture as picture
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image
 
 Array = np.ndarray[Any, Any]
 Given = Tuple[str, Callable[[], Array]]
+T = TypeVar("T")
 
 POLL_S = 0.2
 FIRST_FRAME_S = 10.0
@@ -58,15 +59,17 @@ def from_folder(
         sleep(POLL_S)
 
 
-def from_camera(number: int, preprocessing: Mapping[str, Any]) -> Iterator[Given]:
+def from_camera(number: int, preprocessing: Mapping[str, Any], rate_hz: Optional[float] = None) -> Iterator[Given]:
     """The newest frame of a camera each time, without end: picamera2 where that is installed, else OpenCV.
+
+    At a rate, each frame is the newest one when its time has come, not when the one before was done.
 
     Raises:
         DeviceError: Neither is installed, there is no such camera, or it stops giving frames.
     """
     camera = Camera(number)
     try:
-        for count in itertools.count():
+        for count in paced(itertools.count(), rate_hz):
             frame = camera.newest()
             yield f"camera:{number}/{count}", functools.partial(_prepared, frame, preprocessing)
     finally:
@@ -124,11 +127,11 @@ class Camera:
 
 
 def paced(
-    given: Iterator[Given],
+    given: Iterator[T],
     rate_hz: Optional[float],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Given]:
+) -> Iterator[T]:
     """``given`` at a steady rate: each at its own time from the start, so that no delay adds up.
 
     What is late by a whole period or more is not caught up with in a burst; the pace starts anew from there.

@@ -58,12 +58,11 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     environment.ensure(("numpy", "onnxruntime", "PIL"))
     import _edgexfer_classify as classify
     import _edgexfer_head as heads
-    import _edgexfer_sources as sources
 
     head = heads.read(args.head) if args.head else None
     chosen = classify.choose(args.model, args.threads, environment.HERE, head, args.head)
     model = classify.open_chosen(chosen)
-    given = sources.paced(_source(args, model), args.rate)
+    given = _source(args, model)
     endless = args.watch is not None or args.camera is not None
     if endless:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a service is stopped
@@ -142,10 +141,10 @@ def _source(args: argparse.Namespace, model: Model) -> Iterator[Tuple[str, Calla
 
     rule = model.artifact.preprocessing
     if args.watch is not None:
-        return sources.from_folder(args.watch, rule)
+        return sources.paced(sources.from_folder(args.watch, rule), args.rate)
     if args.camera is not None:
-        return sources.from_camera(args.camera, rule)
-    return sources.from_files(picture.find(args.pictures), rule)
+        return sources.from_camera(args.camera, rule, args.rate)
+    return sources.paced(sources.from_files(picture.find(args.pictures), rule), args.rate)
 
 
 def _count(text: str) -> int:

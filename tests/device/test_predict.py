@@ -181,6 +181,15 @@ def test_a_camera_is_labelled(bundle: Path, run_script: Script, module: str, cod
     assert {line["label"] for line in lines} == {label}
 
 
+def test_at_a_rate_a_camera_s_frame_is_the_newest_when_its_time_has_come(bundle: Path, run_script: Script) -> None:
+    changing = CV2.replace("if self.frames > 40: return False, None", "")
+    changing = changing.replace("(30, 30, 220)", "(30, 30, 220) if self.frames <= 20 else (30, 220, 30)")
+    (bundle / "cv2.py").write_text(changing)  # red for its first fifth of a second
+    done = run_script(bundle / "predict.py", "--camera", "--count", "2", "--rate", "1", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["red", "green"]
+
+
 @pytest.mark.parametrize(
     ("module", "code", "number", "says"),
     [
