@@ -7,11 +7,12 @@ is an error of that picture alone.
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, TypeVar
 
 import _edgexfer_picture as picture
 import numpy as np
@@ -167,30 +168,40 @@ def _seen(folder: str) -> Dict[str, Tuple[int, int]]:
 
 def _opened(number: int) -> Tuple[Callable[[], Array], Callable[[], Any]]:
     """How to read a frame, and how to let go."""
-    tried: Set[str] = set()
+    broken: List[str] = []
+    loaded = False
     for name, opener in (("picamera2", _open_picamera2), ("cv2", _open_opencv)):
         try:
-            return opener(number)
-        except ImportError:
-            tried.add(name)
+            module = importlib.import_module(name)
+        except Exception as error:  # one built for another numpy raises ValueError and more
+            if not isinstance(error, ModuleNotFoundError) or error.name != name:
+                broken.append(f"{name} is installed but does not load, {type(error).__name__}: {error}")
+                say(f"note: {broken[-1]}")
+            continue
+        loaded = True
+        try:
+            return opener(module, number)
         except DeviceError:
             raise
         except Exception as error:  # picamera2 raises IndexError and more where there is no such camera
             say(f"note: {name} cannot open camera {number}: {error}")
-    if len(tried) == 2:
+    if loaded:
         raise DeviceError(
-            "no camera can be read: neither picamera2 (sudo apt install python3-picamera2, then make .venv anew with"
-            " SYSTEM_PACKAGES=1 ./setup.sh) nor OpenCV (.venv/bin/python -m pip install opencv-python-headless) is"
-            " installed"
+            f"there is no camera {number}; see the lines above, and rpicam-hello --list-cameras or /dev/video*"
+        )
+    if broken:
+        raise DeviceError(
+            f"no camera can be read: {'; '.join(broken)}; where it loads outside of .venv, make that anew: rm -r .venv,"
+            " then SYSTEM_PACKAGES=1 ./setup.sh"
         )
     raise DeviceError(
-        f"there is no camera {number}; see the lines above, and rpicam-hello --list-cameras or /dev/video*"
+        "no camera can be read: neither picamera2 (sudo apt install python3-picamera2, then make .venv anew with"
+        " SYSTEM_PACKAGES=1 ./setup.sh) nor OpenCV (.venv/bin/python -m pip install opencv-python-headless) is"
+        " installed"
     )
 
 
-def _open_picamera2(number: int) -> Tuple[Callable[[], Array], Callable[[], Any]]:
-    import picamera2
-
+def _open_picamera2(picamera2: Any, number: int) -> Tuple[Callable[[], Array], Callable[[], Any]]:
     camera = picamera2.Picamera2(number)
     # What it calls BGR888 lies in memory, and so in the array, as R, G, B.
     camera.configure(camera.create_video_configuration(main={"format": "BGR888", "size": (640, 480)}))
@@ -198,9 +209,7 @@ def _open_picamera2(number: int) -> Tuple[Callable[[], Array], Callable[[], Any]
     return lambda: np.asarray(camera.capture_array("main"), np.uint8), camera.close
 
 
-def _open_opencv(number: int) -> Tuple[Callable[[], Array], Callable[[], Any]]:
-    import cv2
-
+def _open_opencv(cv2: Any, number: int) -> Tuple[Callable[[], Array], Callable[[], Any]]:
     camera = cv2.VideoCapture(number)
     if not camera.isOpened():
         raise DeviceError(f"there is no camera {number} that OpenCV can open; see ls /dev/video*, or name another")

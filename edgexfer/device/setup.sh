@@ -2,13 +2,15 @@
 # Makes the environment that bench.py, predict.py and adapt.py run in: .venv beside this file, with numpy,
 # onnxruntime and Pillow in the newest versions that this Python and board have. Nothing outside this folder changes;
 # running it again does no harm. PYTHON=python3.11 ./setup.sh chooses another Python; SYSTEM_PACKAGES=1 ./setup.sh lets
-# the environment see the system's own packages too, as python3-picamera2 for the camera.
+# the environment see the system's own packages too, as python3-picamera2 for the camera, and takes numpy and Pillow
+# from there where they are new enough: what the system has was built for those.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 venv=$here/.venv
 python=${PYTHON:-python3}
 packages="numpy onnxruntime Pillow"
+newest=--upgrade
 
 fail() {
     printf 'setup.sh: %s\n' "$1" >&2
@@ -43,6 +45,8 @@ fi
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || rm -rf "$venv"
 if [ -n "${SYSTEM_PACKAGES:-}" ]; then
     rm -rf "$venv"
+    packages="numpy>=1.22 onnxruntime Pillow>=9.1"
+    newest=
     set -- --system-site-packages
 else
     set --
@@ -51,8 +55,8 @@ fi
     fail "the environment $venv could not be made; see the lines above (sudo apt install python3-venv, free space: df -h)"
 
 # Wheels only: compiling numpy on a small board takes an hour and more memory than it has.
-# shellcheck disable=SC2086  # the list is meant to split
-"$venv/bin/python" -m pip install --disable-pip-version-check --only-binary=:all: --upgrade $packages ||
+# shellcheck disable=SC2086  # the lists are meant to split
+"$venv/bin/python" -m pip install --disable-pip-version-check --only-binary=:all: $newest $packages ||
     fail "$packages could not be installed; is the network reachable, is there space (df -h), and has onnxruntime a wheel for $("$python" -V 2>&1) on $(uname -m)? A newer or older Python may have one: PYTHON=python3.11 ./setup.sh"
 
 works || fail "$packages are installed but do not load: $("$venv/bin/python" -c 'import numpy, onnxruntime, PIL' 2>&1 | tail -n 1)"

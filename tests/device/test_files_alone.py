@@ -117,6 +117,20 @@ def test_setup_lets_the_system_s_packages_in_where_asked(bundle: Path, tmp_path:
     ]
 
 
+def test_setup_leaves_the_system_s_numpy_where_its_packages_are_let_in(bundle: Path, tmp_path: Path) -> None:
+    """What the system has, such as picamera2, was built for that numpy: a newer one in front of it breaks that."""
+    installed = tmp_path / "installed"
+    body = (
+        '*"-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python";;\n'
+        f'*"pip install"*) echo "$*" >> {installed};;\n'
+        f'*"import numpy"*) test -f {installed};;'
+    )
+    environment = {**os.environ, "PYTHON": str(fake_python(tmp_path, body)), "SYSTEM_PACKAGES": "1"}
+    subprocess.run(["sh", str(bundle / "setup.sh")], env=environment, check=True, capture_output=True, timeout=60)
+    (line,) = installed.read_text().splitlines()
+    assert line.endswith("--only-binary=:all: numpy>=1.22 onnxruntime Pillow>=9.1")
+
+
 def test_scripts_start_again_in_the_private_environment(bundle: Path, tmp_path: Path) -> None:
     """A Python without the packages, as a fresh board has it, finds ``.venv``."""
     bare = [sys.executable, "-I", "-S"]  # no site-packages
