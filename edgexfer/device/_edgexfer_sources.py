@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 import _edgexfer_picture as picture
 import numpy as np
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 POLL_S = 0.2
 FIRST_FRAME_S = 10.0
+MOST_GONE = 10_000  # some 4 MB
 
 
 def from_files(paths: Sequence[str], preprocessing: Mapping[str, Any]) -> Iterator[Given]:
@@ -39,23 +40,29 @@ def from_folder(
     """Pictures as they arrive in ``folder`` or below it, without end; those that are there already are left alone.
 
     A file counts once its size and time stay the same from one look to the next, so that it is read whole; one that is
-    written again counts again. A folder that vanishes is waited for.
+    written again counts again. A folder that vanishes is waited for; of files that are gone the last ``MOST_GONE`` are
+    remembered, or as many as it ever held at once, so that they do not count again when it is back.
 
     Raises:
         DeviceError: There is no such folder to begin with.
     """
     if not os.path.isdir(folder):
         raise DeviceError(f"there is no folder {folder!r} to watch; make it, or name another")
-    done = set(_seen(folder).items())
+    done = _seen(folder)
     say(f"watching {folder}; Ctrl-C ends it")
     before: Dict[str, Tuple[int, int]] = {}
+    most = max(MOST_GONE, len(done))
     while True:
         now = _seen(folder)
         for path in sorted(now, key=lambda path: (now[path][1], path)):
-            if before.get(path) == now[path] and (path, now[path]) not in done and now[path][0] > 0:
-                done.add((path, now[path]))
+            if before.get(path) == now[path] != done.get(path) and now[path][0] > 0:
+                done.pop(path, None)
+                done[path] = now[path]
                 yield path, functools.partial(picture.read, path, preprocessing)
-        done &= set(now.items()) | {(path, seen) for path, seen in done if path not in now}
+        most = max(most, len(now))
+        gone = [path for path in done if path not in now]
+        for path in gone[: max(0, len(gone) - most)]:
+            del done[path]
         before = now
         sleep(POLL_S)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -225,3 +226,40 @@ def test_the_pace_is_steady_and_a_delay_is_not_caught_up_in_a_burst() -> None:
         times.append(round(now[0], 6))
         now[0] += next(busy)
     assert times == [0.0, 0.1, 0.2, 0.55, 0.65, 0.75]
+
+
+def test_of_vanished_files_as_many_are_remembered_as_a_folder_may_lose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = device.load("_edgexfer_sources")
+    monkeypatch.setattr(sources, "MOST_GONE", 3)
+    looks = iter(range(100))
+
+    def put(*numbers: int) -> None:
+        for number in numbers:
+            (tmp_path / f"{number}.png").write_bytes(b"x")
+            os.utime(tmp_path / f"{number}.png", (number, number))
+
+    def remove(*numbers: int) -> None:
+        for number in numbers:
+            (tmp_path / f"{number}.png").unlink()
+
+    def sleep(_: float) -> None:
+        steps.get(next(looks), list)()
+
+    steps = {
+        0: lambda: put(1, 2),  # told
+        5: lambda: remove(1, 2),  # as a card that is pulled out
+        8: lambda: put(1, 2),  # and back: not told again
+        12: lambda: (remove(1, 2), put(3)),  # told, and so on: each comes and goes
+        16: lambda: (remove(3), put(4)),
+        20: lambda: (remove(4), put(5)),
+        24: lambda: remove(5),
+        28: lambda: put(1, 4, 5),  # 1 is forgotten, so it counts as new; 4 and 5 are not
+    }
+    told = []
+    for path, _ in sources.from_folder(str(tmp_path), {}, sleep):
+        told.append(int(Path(path).stem))
+        if len(told) == 6:
+            break
+    assert told == [1, 2, 3, 4, 5, 1]
