@@ -27,7 +27,10 @@ class Interruption:
     previous: Dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Interruption":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as nohup has it: it goes on without its terminal
+            numbers.remove(signal.SIGHUP)
+        for number in numbers:
             self.previous[number] = signal.signal(number, self._hand_on)
         return self
 

@@ -335,6 +335,22 @@ def test_ctrl_c_keeps_what_was_measured(bundle: Path) -> None:
     assert config["status"] == "interrupted"
 
 
+@pytest.mark.parametrize(("before", "code", "status"), [(["nohup"], 0, "ok"), ([], 130, "interrupted")])
+def test_without_its_terminal_it_goes_on_only_under_nohup(
+    bundle: Path, before: list[str], code: int, status: str
+) -> None:
+    command = [*before, sys.executable, str(bundle / "bench.py"), "models/tiny.onnx", "--threads", "1", "--rounds", "1"]
+    command += ["--min-seconds", "3", "--out", "r.json"]
+    given, none = subprocess.PIPE, subprocess.DEVNULL
+    child = subprocess.Popen(command, cwd=bundle, stderr=given, stdin=none, stdout=none, text=True)
+    assert child.stderr is not None and "verifying" in child.stderr.readline()
+    time.sleep(1.5)
+    child.send_signal(signal.SIGHUP)
+    talk = child.communicate(timeout=30)[1]
+    assert child.returncode == code, talk
+    assert [config["status"] for config in result(bundle / "r.json")["configs"]] == [status]
+
+
 def test_a_kill_keeps_the_rounds_before(bundle: Path) -> None:
     command = [sys.executable, str(bundle / "bench.py"), "models/tiny.onnx", "--threads", "1", "--rounds", "500"]
     child = subprocess.Popen([*command, "--out", "r.json"], cwd=bundle, stderr=subprocess.DEVNULL, text=True)
