@@ -97,13 +97,13 @@ class Contest:
             self._drop({s: f"validation {scores[s]:.1%} after {epochs} epochs, not among the best" for s in lost})
             late = [s for s in alive if s not in scores]
             self._drop(dict.fromkeys(late, "no time left to try it"))
-            alive, behind = best, [*lost, *behind]
+            alive, behind = best, [*late, *lost, *behind]
             after()
         return [*alive, *behind]
 
     def _round(self, shapes: Sequence[Shape], epochs: int, untouched: float) -> dict[Shape, float]:
         scores: dict[Shape, float] = {}
-        for number, shape in enumerate(shapes, 1):
+        for number, shape in enumerate(sorted(shapes, key=self._operations), 1):
             done = self._trace.find("train", shape=shape.name, epochs=epochs)
             expected = self._expected(shape, epochs)
             if done is None and scores and expected is not None and expected > self.clock.left(untouched):

@@ -1,0 +1,75 @@
+"""Who is tried in which order, and who is still in the ranking, where the time of a search does not reach for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgexfer.training import Recipe
+from edgexfer.workflows.contest import Contest
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.halving import Clock
+from edgexfer.workflows.shapes import Shape
+from edgexfer.workflows.trace import Trace
+from tests.heard import Heard
+
+
+class Pretended(Clock):
+    """A clock that only trainings move."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s / 3600, 0.0)
+        self.now = 0.0
+
+    @property
+    def spent(self) -> float:
+        return self.now
+
+
+def contest(
+    folder: Path, limit_s: float, work: Mapping[Shape, float], top1: Mapping[Shape, float], monkeypatch: Any
+) -> tuple[Contest, Trace]:
+    """A contest in which an epoch takes as many seconds as a shape has operations."""
+    trace, clock = Trace(folder, {}), Pretended(limit_s)
+    splits = SimpleNamespace()
+
+    def train(self: Contest, shape: Shape, epochs: int, which: str) -> dict[str, Any]:
+        seconds = work[shape] * epochs
+        clock.now += seconds
+        line = {"step": "train", "shape": shape.name, "epochs": epochs, "val_top1": top1[shape]}
+        trace.add([{**line, "operations": work[shape], "seconds": seconds}])
+        return trace.all("train")[-1]
+
+    monkeypatch.setattr(Contest, "_train", train)
+    monkeypatch.setattr(Contest, "_operations", lambda self, shape: work[shape])
+    monkeypatch.setattr(Contest, "_at_hand", lambda self, teachers: ["teacher"])
+    data, recipe = DataChoice("nowhere"), Recipe(epochs=18)
+    return Contest(data, splits, (), recipe, folder, trace, clock, Heard()), trace  # type: ignore[arg-type]
+
+
+def test_in_every_round_the_cheapest_come_first_and_nobody_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [Shape(f"net{number}", 32) for number in range(1, 10)]
+    work = {shape: float(number) for number, shape in enumerate(shapes, 1)} | {shapes[8]: 30.0}
+    top1 = dict.fromkeys(shapes, 0.1) | {shapes[1]: 0.9, shapes[8]: 0.8, shapes[0]: 0.7}
+    made, trace = contest(tmp_path, 540.0, work, top1, monkeypatch)
+    ranked = made.rank(shapes, lambda: None)
+    second = [line["shape"] for line in trace.all("train") if line["epochs"] == 6]
+    assert second == ["net1@32", "net2@32"], "for net9, second best so far, there is no time left"
+    assert ranked[:3] == [shapes[1], shapes[0], shapes[8]]
+    assert sorted(ranked) == sorted(shapes)
+    reasons = {line["shape"]: line["reason"] for line in trace.all("drop")}
+    assert reasons["net9@32"] == "no time left to try it" and reasons["net5@32"].endswith("not among the best")
+
+
+def test_who_was_never_tried_stands_before_who_was_and_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [Shape(f"net{number}", 32) for number in range(1, 6)]
+    work = {shape: float(number) for number, shape in enumerate(shapes, 1)}
+    top1 = dict(zip(shapes, (0.5, 0.1, 0.6, 0.9, 0.9), strict=True))
+    made, _ = contest(tmp_path, 4 * 13.0, work, top1, monkeypatch)
+    assert made.rank(shapes, lambda: None) == [shapes[2], shapes[0], shapes[3], shapes[4], shapes[1]]
