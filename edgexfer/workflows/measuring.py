@@ -13,7 +13,7 @@ from pathlib import Path
 from edgexfer.errors import DeviceError
 from edgexfer.export.bundle import BUNDLE_FILE
 from edgexfer.export.metadata import read_info
-from edgexfer.files import sha256_file
+from edgexfer.files import sha256_file, write_bytes
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.results import FleetRun, named_devices, run_bench, run_fleet
 from edgexfer.results.visit import Tell
@@ -77,16 +77,35 @@ def paths_of(found: Found, place: Path) -> list[Path]:
 
 
 def _as_file(artifact: FoundArtifact, place: Path) -> Path:
-    if artifact.path.suffix == ".onnx":
+    if artifact.path.suffix.lower() == ".onnx":
         return artifact.path
-    folder = place / hashlib.sha256(str(artifact.path).encode()).hexdigest()[:12]
+    return _member(artifact.path, artifact.sha256, place)
+
+
+def taken_out(archive: Path, sha256: str, out: Path) -> Path:
+    """An artifact of a bundle's archive as a file of its own in ``out``, in the place of one of that name.
+
+    Raises:
+        DeviceError: The archive holds it no more.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
+        found = _member(archive, sha256, Path(place))
+        target = out / found.name
+        write_bytes(target, found.read_bytes())
+    stem = target.name.removesuffix(".onnx").removesuffix(".int8")
+    target.with_name(f"{stem}.proof.json").unlink(missing_ok=True)  # of the file that was there
+    return target
+
+
+def _member(archive: Path, sha256: str, place: Path) -> Path:
+    folder = place / hashlib.sha256(str(archive).encode()).hexdigest()[:12]
     if not folder.is_dir():
-        with tarfile.open(artifact.path, "r:gz") as archive:
-            archive.extractall(folder, filter="data")
+        with tarfile.open(archive, "r:gz") as packed:
+            packed.extractall(folder, filter="data")
     for path in sorted(folder.rglob("*.onnx")):
-        if sha256_file(path) == artifact.sha256:
+        if sha256_file(path) == sha256:
             return path
-    raise DeviceError(f"{str(artifact.path)!r} changed while it was read; run the same command again")
+    raise DeviceError(f"{str(archive)!r} changed while it was read; run the same command again")
 
 
 def _here(artifacts: Sequence[Path], how: Measuring, listener: Listener) -> Path:

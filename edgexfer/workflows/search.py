@@ -32,7 +32,7 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.halving import FINALISTS, Clock
 from edgexfer.workflows.hushed import Hushed
-from edgexfer.workflows.measuring import Measuring
+from edgexfer.workflows.measuring import Measuring, taken_out
 from edgexfer.workflows.shapes import NETWORKS, Shape, shapes_of
 from edgexfer.workflows.timed import Latencies
 from edgexfer.workflows.trace import TRACE_FILE, Trace
@@ -269,11 +269,16 @@ def _final(candidate: Candidate, chosen: Chosen) -> dict[str, Any]:
 
 
 def _promoted(chosen: Chosen, out: Path) -> Path:
-    """The chosen file under a plain name, with its proof and plan; what was not made here stays where it is."""
+    """The chosen file under a plain name, with its proof and plan; what was not made here stays where it is.
+
+    Out of a bundle's archive it is taken.
+    """
     best = chosen.choice.chosen
     if best is None:
         raise DeviceError("nothing was chosen")
     source = best.path
+    if source.suffix.lower() != ".onnx":
+        return taken_out(source, best.sha256, out)
     if source.parent != Path(os.path.abspath(out / "exported")):
         return source
     stem = source.name.removesuffix(".onnx").removesuffix(".int8")

@@ -20,6 +20,7 @@ from edgexfer.results import Budget, Outcome, run_bench
 from edgexfer.runs import read_lines
 from edgexfer.training import Recipe
 from edgexfer.workflows import measuring
+from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.measuring import Measuring
 from edgexfer.workflows.search import Searched, SearchPlan, search
@@ -168,6 +169,21 @@ def test_what_was_there_before_may_be_the_best(
     poor = replace(plan, networks=plan.networks[:1], recipe=Recipe(epochs=1, batch_size=8, lr=1e-5))
     found, _, _ = run(replace(poor, paths=(there.parent,)), tmp_path / "out")
     assert found.artifact == there and (tmp_path / "out/bundle/models/old.onnx").is_file()
+
+
+def test_the_best_may_lie_in_the_archive_of_a_bundle(
+    plan: SearchPlan, whole: tuple[Path, Searched, list[list[Tried]]], tmp_path: Path
+) -> None:
+    _, before, _ = whole
+    archive = make_bundle([before.artifact], plan.data, tmp_path / "before.tar.gz", Heard(), tar=True)
+    poor = replace(plan, networks=plan.networks[:1], recipe=Recipe(epochs=1, batch_size=8, lr=1e-5))
+    found, _, _ = run(replace(poor, paths=(archive,)), tmp_path / "out")
+    assert found.chosen.choice.chosen is not None and found.chosen.choice.chosen.path == archive
+    assert found.artifact == tmp_path / "out" / before.artifact.name
+    (bundled,) = (tmp_path / "out/bundle/models").iterdir()
+    digests = {sha256_file(path) for path in (before.artifact, found.artifact, bundled)}
+    assert digests == {found.chosen.choice.chosen.sha256}
+    assert json.loads((tmp_path / "out/search.json").read_text())["artifact"] == str(found.artifact)
 
 
 def test_nothing_that_fits_is_said_before_anything_is_trained(plan: SearchPlan, tmp_path: Path) -> None:
