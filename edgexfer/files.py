@@ -133,6 +133,11 @@ def reserve(handle: int, size_bytes: int) -> None:
         os.write(handle, block[: size_bytes - start])
 
 
+def printable(name: str) -> str:
+    """A file name that every UTF-8 file can hold: undecodable bytes are written out in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal, read in blocks."""
     with path.open("rb") as stream:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from edgexfer.cli.common import common_options
+from edgexfer.files import printable
 
 
 @click.command("predict", epilog="Example: edgexfer predict student.onnx photo.jpg more/")
@@ -29,6 +30,7 @@ def command(model: Path, pictures: tuple[Path, ...], top: int, threshold: float,
 
     bad = 0
     for line in predict(model, pictures, top=top, threshold=threshold):
+        line["file"] = printable(line["file"])
         if "error" in line:
             bad += 1
             click.echo(f"Error: {line['error']}", err=True)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from edgexfer.errors import DataError
+from edgexfer.files import printable as printable
 
 _DIGITS = re.compile(r"(\d+)")
 _SIDES = re.compile(r"(?:^|[\W_])(?:left|right)(?:$|[\W_])", re.IGNORECASE)
@@ -53,11 +54,6 @@ def refuse_look_alikes(names: Iterable[str], where: str) -> None:
             f"{where} has class folders that differ only in case, Unicode form or spaces: {'; '.join(doubles)};"
             " merge or rename them"
         )
-
-
-def printable(name: str) -> str:
-    """A file name that every UTF-8 file can hold: undecodable bytes are written out in hexadecimal."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def mirrors_keep_class(classes: Sequence[str]) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import json
 import os
 import platform
 import struct
 import sys
-from typing import Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PRIVATE = os.path.join(HERE, ".venv", "bin", "python")
@@ -45,6 +47,8 @@ def ensure(modules: Sequence[str]) -> None:
 
 def run(main: Callable[[], int]) -> int:
     """Runs a script's ``main``; a ``DeviceError`` becomes one line on stderr and exit code 1, Ctrl-C 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no UTF-8, and is written as it is
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         return main()
     except DeviceError as error:
@@ -56,6 +60,17 @@ def run(main: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader of our stdout has left: `predict.py ... | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def answer(value: Mapping[str, Any], sort_keys: bool = False) -> None:
+    r"""One line of JSON on stdout.
+
+    Bytes of a file's name that are no UTF-8 are escaped as Python holds them in a text, "\udcff" for 0xff, so that
+    the line can be read and the name opened.
+    """
+    text = json.dumps(value, ensure_ascii=False, sort_keys=sort_keys)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:

@@ -14,7 +14,6 @@ labelled samples; --extend head.npz keeps those of a head, without their picture
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from typing import Optional, Sequence, Union
@@ -85,7 +84,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         environment.say(f"hardest: {', '.join(weak)}")
     took = done["seconds"]
     environment.say(f"{took['pictures']:.1f} s for the embeddings, {took['head']:.1f} s for the head")
-    sys.stdout.write(json.dumps(done, ensure_ascii=False, sort_keys=True) + "\n")
+    environment.answer(done, sort_keys=True)
     return 0
 
 

@@ -13,7 +13,6 @@ recommended.json here, the model, threads and runtime are the ones it found fast
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -107,8 +106,7 @@ def label(
             told.bad += 1
         else:
             told.good += 1
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            environment.answer(line)
         if told.good + told.bad == args.count:
             return
 

@@ -198,8 +198,12 @@ def test_at_a_rate_a_camera_s_frame_is_the_newest_when_its_time_has_come(bundle:
         ("cv2", CV2, "1", "there is no camera 1 that OpenCV can open"),
         ("picamera2", PICAMERA2, "1", "there is no camera 1; see the lines above"),
         ("cv2", CV2, "0", "camera 0 gives no frames (the camera stopped)"),
-        ("picamera2", "raise ValueError('numpy.dtype size changed')", "0",
-         "picamera2 is installed but does not load, ValueError: numpy.dtype size changed; where it loads outside of"),
+        (
+            "picamera2",
+            "raise ValueError('numpy.dtype size changed')",
+            "0",
+            "picamera2 is installed but does not load, ValueError: numpy.dtype size changed; where it loads outside of",
+        ),
         ("picamera2", "import libcamera", "0", "does not load, ModuleNotFoundError: No module named 'libcamera'"),
         ("cv2", "raise ImportError('libGL.so.1')", "0", "no camera can be read: cv2 is installed but does"),
     ],  # fmt: skip
