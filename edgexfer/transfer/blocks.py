@@ -3,9 +3,6 @@
 A place is fit for a cut when a single tensor crosses it: everything behind it follows from that tensor alone. Such
 places are found in the graph that ``torch.fx`` traces, so that residual sums, concatenations and functional calls are
 respected, and named after the block that ends there (``layer2.1``, ``features.7``, ``inception4a``).
-
-A trace keeps what Python saw of ``training``: from training mode, a functional dropout would stay on for good. What
-is used frozen is therefore traced in inference mode; what learns is traced in both, where they differ.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import fx, nn
@@ -21,7 +17,7 @@ from torch.nn import functional
 
 from edgexfer.errors import NetworkError
 from edgexfer.nets import Network
-from edgexfer.torchvision_import import import_torchvision
+from edgexfer.transfer.tracing import by_mode, module_of, trace
 
 EMBEDDING = "embedding"
 DENSE_LAYERS = "the dense layers"
@@ -64,7 +60,7 @@ def places(net: Network, most: int = MOST_PLACES) -> list[Place]:
     Raises:
         NetworkError: The network's Python cannot be traced.
     """
-    found = list(_ends_of_blocks(net, _trace(net)))
+    found = list(_ends_of_blocks(net, trace(net)))
     if len(found) <= most:
         return found
     keep = {round(i * (len(found) - 1) / (most - 1)) for i in range(most)}
@@ -77,7 +73,7 @@ def cut_at(net: Network, name: str) -> Cut:
     Raises:
         NetworkError: There is no such place; the message lists those there are.
     """
-    graph = _trace(net)
+    graph = trace(net)
     place = _place(net, graph, name)
     if place is None:
         found = ", ".join(p.name for p in _ends_of_blocks(net, graph))
@@ -87,7 +83,7 @@ def cut_at(net: Network, name: str) -> Cut:
 
 def before_dense_layers(net: Network) -> Cut | None:
     """``net`` cut before its dense layers; ``None`` where the head is the only one, and the cut a choice of depth."""
-    graph = _trace(net)
+    graph = trace(net)
     place = _place(net, graph, DENSE_LAYERS)
     return None if place is None else _cut(net, graph, place)
 
@@ -97,13 +93,13 @@ def depth_taps(net: Network, found: list[Place]) -> nn.Module:
 
     It shares the network's layers; it is for use in inference mode.
     """
-    graph = _trace(net, "embed")
+    graph = trace(net, "embed")
     output = next(node for node in graph.nodes if node.op == "output")
     by_name = {node.name: node for node in graph.nodes}
     # the embedding's own graph has the same nodes as the whole network's, up to the head
     output.args = ((*(by_name[place.node] for place in found), output.args[0]),)
     graph.lint()
-    return fx.GraphModule(net, graph)
+    return module_of(net, graph)
 
 
 def pooled(value: torch.Tensor) -> torch.Tensor:
@@ -115,36 +111,6 @@ def pooled(value: torch.Tensor) -> torch.Tensor:
         channels_last = value.shape[1] == value.shape[2] != value.shape[3]
         return value.mean((1, 2)) if channels_last else value.mean((2, 3))
     return value.mean(1) if value.ndim == 3 else value.flatten(1)
-
-
-class _Tracer(fx.Tracer):
-    """Stochastic depth stays a layer, as dropout does, and so follows ``train()`` and ``eval()``."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether ``m`` is called as it is, its Python not looked into."""
-        stochastic_depth = import_torchvision().ops.StochasticDepth
-        return isinstance(m, stochastic_depth) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _trace(net: Network, method: str = "forward", *, learns: bool = False) -> fx.Graph:
-    """The graph of a method, as it is in inference mode, or in training mode where the network ``learns``."""
-    tracer = _Tracer()
-    tracer.traced_func_name = method
-    before = set(vars(net))
-    modes = {module: module.training for module in net.modules()}
-    net.train(learns)
-    try:
-        return tracer.trace(net)
-    except Exception as error:  # the network's own code runs here: anything can be raised
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise NetworkError(
-            f"{type(net).__name__} cannot be taken apart ({reason[:160]}); the strategies head and full need no cut"
-        ) from error
-    finally:
-        for name in set(vars(net)) - before:  # constants that the tracer hangs onto the network
-            delattr(net, name)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _place(net: Network, graph: fx.Graph, name: str) -> Place | None:
@@ -233,20 +199,6 @@ def _path(node: fx.Node) -> str:
     return str(next(reversed(stack.values()))[0]) if stack else ""
 
 
-class _ByMode(nn.Module):
-    """One graph in training mode, the other in inference mode; they share the layers, which are those of the first."""
-
-    def __init__(self, learns: fx.GraphModule, infers: fx.GraphModule) -> None:
-        super().__init__()
-        self.learns = learns
-        self._infers = [infers]  # in a list: its layers count once
-
-    def forward(self, crossing: torch.Tensor) -> torch.Tensor:
-        """What crosses the cut to logits ``(N, K)``."""
-        part = self.learns if self.training else self._infers[0]
-        return cast(torch.Tensor, part(crossing))
-
-
 def _cut(net: Network, frozen: fx.Graph, place: Place) -> Cut:
     """The cut at a place of the graph that the network has in inference mode.
 
@@ -258,12 +210,10 @@ def _cut(net: Network, frozen: fx.Graph, place: Place) -> Cut:
         if node.name == place.node:
             front.output(copies[node])
             break
-    suffix: nn.Module = fx.GraphModule(net, infers := _behind(frozen, place))
-    learning = _trace(net, learns=True)
+    infers, learning = _behind(frozen, place), trace(net, learns=True)
     same = _place(net, learning, place.name)
-    if same is not None and _code(learns := _behind(learning, same)) != _code(infers):
-        suffix = _ByMode(fx.GraphModule(net, learns), fx.GraphModule(net, infers))
-    return Cut(place, fx.GraphModule(net, front), suffix)
+    learns = infers if same is None else _behind(learning, same)
+    return Cut(place, module_of(net, front), by_mode(net, infers, learns))
 
 
 def _behind(graph: fx.Graph, place: Place) -> fx.Graph:
@@ -276,10 +226,6 @@ def _behind(graph: fx.Graph, place: Place) -> fx.Graph:
         copies[node] = back.node_copy(node, lambda used: _or_constant(back, copies, used))
     back.lint()
     return back
-
-
-def _code(graph: fx.Graph) -> str:
-    return str(graph.python_code("self").src)
 
 
 def _or_constant(graph: fx.Graph, copies: dict[fx.Node, fx.Node], used: fx.Node) -> fx.Node:

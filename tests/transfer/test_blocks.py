@@ -155,3 +155,24 @@ def test_what_is_frozen_drops_nothing_though_the_network_was_left_in_training_mo
     layers = {id(p) for p in net.parameters()}
     assert all(id(p) in layers for p in cut.suffix.parameters()) and list(cut.suffix.parameters())
     cut.suffix.load_state_dict(cut.suffix.state_dict())
+
+
+class Constants(Dropping):
+    """Makes tensors on its way, before the cut and behind it."""
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body[0](x * torch.tensor([0.5, 1.0, 2.0]).view(1, 3, 1, 1))
+        return self.body[4](x).mean((2, 3)) + torch.arange(16.0)
+
+
+def test_tensors_that_a_network_makes_on_its_way_are_kept() -> None:
+    net, x = Constants().eval(), torch.randn(2, 3, 16, 16)
+    known = set(vars(net))
+    found = blocks.places(net)
+    assert [place.name for place in found] == ["0"]
+    cut = blocks.cut_at(net, "0")
+    with torch.no_grad():
+        value, embedding = blocks.depth_taps(net, found).eval()(x)
+        assert torch.equal(embedding, net.embed(x)) and torch.equal(cut.prefix.eval()(x), value)
+        assert torch.equal(cut.suffix.eval()(value), net(x))
+    assert set(vars(net)) == known
