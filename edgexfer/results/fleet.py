@@ -45,8 +45,9 @@ def run_fleet(
         An outcome a device, in the same order.
 
     Raises:
-        DeviceError: The bundle cannot be used, or ``out`` holds results of another measurement.
+        DeviceError: The bundle cannot be used, two devices are one, or ``out`` holds results of another measurement.
     """
+    _refuse_twins(devices)
     with tempfile.TemporaryDirectory(prefix="edgexfer-fleet-") as place:
         archive, digest = _packed(run.bundle, Path(place))
         jobs = {device.name: _job(digest, run, device) for device in devices}
@@ -63,6 +64,26 @@ def run_fleet(
             _wait(futures, visits)
         found |= {outcome.name: outcome for outcome in (future.result() for future in futures)}
     return [found[device.name] for device in devices]
+
+
+def _refuse_twins(devices: Sequence[Device]) -> None:
+    """Refuses devices that would get in each other's way.
+
+    Raises:
+        DeviceError: Two have one name, or one folder on one host.
+    """
+    names: dict[str, Device] = {}
+    places: dict[tuple[str, str], Device] = {}
+    for device in devices:
+        twin = names.setdefault(device.name.casefold(), device)
+        if twin is not device:
+            raise DeviceError(f"two devices are called {device.name!r}; leave one out, or give each a name of its own")
+        twin = places.setdefault((device.host, device.folder), device)
+        if twin is not device:
+            raise DeviceError(
+                f"{twin.name!r} and {device.name!r} are the folder {device.folder!r} of {device.host!r} both; leave one"
+                " out, or give each a dir of its own"
+            )
 
 
 def _visited(visit: Visit, record: _Record) -> Outcome:

@@ -247,3 +247,15 @@ def test_what_is_no_bundle_is_not_sent(tmp_path: Path) -> None:
     for name, says in (("nothing", "is no bundle"), ("x.tar.gz", "is damaged")):
         with pytest.raises(DeviceError, match=says):
             run_fleet(FleetRun(tmp_path / name, tmp_path / "out"), [Device("a", "a")], lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("twin", "says"),
+    [
+        (Device("kitchen", "pi@other"), "two devices are called 'kitchen'; leave one out"),
+        (Device("second", "pi@kitchen"), "'kitchen' and 'second' are the folder 'edgexfer-bench' of 'pi@kitchen' both"),
+    ],
+)
+def test_devices_that_would_get_in_each_others_way_are_refused(tmp_path: Path, twin: Device, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        run_fleet(FleetRun(tmp_path, tmp_path / "out"), [Device("kitchen", "pi@kitchen"), twin], lambda *_: None)
