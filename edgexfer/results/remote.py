@@ -95,7 +95,7 @@ dir=$1; job=$2; shift 2
 cd "$dir" && mkdir -p "$job" || exit 4
 if [ -f "$job/rc" ] || alive "$job" "$job"; then exit 0; fi
 end "$job" "$job" || exit 4
-rm -f "$job/pid" "$job/child" "$job/result.json"
+rm -f "$job/pid" "$job/child" "$job/asked" "$job/result.json"
 boot > "$job/boot" && : > "$job/log" || exit 4
 nohup sh -c 'echo $$ > "$0/pid"; "$@" --out "$0/result.json" --force >> "$0/log" 2>&1 & echo $! > "$0/child"
   wait $!; echo $? > "$0/rc.part"; mv "$0/rc.part" "$0/rc"' "$job" "$@" < /dev/null > /dev/null 2>&1 &
@@ -120,7 +120,8 @@ while :; do
 done
 """
 
-STOP = 'cd "$1/$2" && runs child "$2" && kill -TERM "$(cat child)" 2>/dev/null; true'
+# Asks a measurement to end; once, since bench.py drops what it has at a second time.
+STOP = 'cd "$1/$2" && [ ! -e asked ] && runs child "$2" && { : > asked; kill -TERM "$(cat child)"; } 2>/dev/null; true'
 # Exit code, size of the log's end and that end, then SHA-256 and content of the result where there is one.
 FETCH = """
 cd "$1/$2" && cat rc && tail -n 20 log > tail && wc -c < tail && cat tail || exit 4

@@ -132,7 +132,7 @@ class Visit:
         try:
             self._remote.call(remote.STOP, self._job, what="stopping bench.py")
         except DeviceError:
-            return  # following it meets the same trouble, and says so
+            return  # following it meets the same trouble, says so, and asks again once the connection is back
 
     def _said(self, status: str, error: str) -> Outcome:
         again = (
@@ -179,6 +179,8 @@ class Visit:
             before = seen
             if self._given_up.is_set():
                 raise UnreachableError(f"{self._device.host} was given up on while it was measuring")
+            if tries and self._stopped:
+                self._end()
             answer, seen = self._remote.follow(self._job, seen, self._heard)
             if answer.code == 0:
                 return

@@ -82,3 +82,21 @@ def test_giving_up_ends_the_waiting_for_a_connection(bundle: Path, tmp_path: Pat
         visit.give_up()
         going.join()
     assert found[0].status == "lost" and "was given up on while it was measuring" in str(found[0].error)
+
+
+@needs_sshd
+def test_ctrl_c_while_the_connection_is_broken_reaches_it_once_it_is_back(bundle: Path, tmp_path: Path) -> None:
+    with sshd.running(tmp_path / "own") as own:
+        fleet = Fleet(tmp_path, bundle, {"attic": own})
+        visit = visit_of(fleet, fleet.device("attic"), LONG, (2.0, 2.0, 2.0))
+        found: list[Outcome] = []
+        going = threading.Thread(target=lambda: found.append(visit.outcome()))
+        going.start()
+        assert fleet.event("attic", "measuring").wait(20)
+        own.stop()
+        assert fleet.event("attic", "waiting").wait(20)
+        visit.stop()
+        own.start()
+        going.join()
+    assert found[0].status == "interrupted", found[0]
+    assert not list((tmp_path / "attic/edgexfer-bench").glob("job-*"))
