@@ -14,10 +14,12 @@ from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import DistillResult, Teaching, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run
+from edgexfer.workflows.replacing import check_replaceable
 from edgexfer.workflows.report import make_report
 from edgexfer.workflows.train import Start, Target, finetune_data
 
 TEACHER = "resnet18"
+TEACHER_FOLDER = "teacher"
 STUDENT = "tiny-darknet"
 TEACHER_EPOCHS = 4
 STUDENT_EPOCHS = 8
@@ -48,20 +50,22 @@ def quickstart(out: Path, listener: Listener, *, seed: int = 0, force: bool = Fa
     """Teacher, student, folding, ONNX in float32 and int8, bundle, benchmark and report, in ``out``.
 
     Raises:
-        WouldOverwriteError: ``out`` exists and ``force`` is off.
+        WouldOverwriteError: ``out`` exists and ``force`` is off, or it is no quickstart's.
     """
     refuse_overwrite(out, force)
+    if out.exists():
+        check_replaceable(out, (), first=TEACHER_FOLDER)
     remove(out)
     data = DataChoice("digits", seed=seed)
     argv = ("edgexfer", "quickstart", "--out", str(out), "--seed", str(seed))
     listener.say(f"1/6 teacher: {TEACHER} learns the digits")
     recipe = Recipe(epochs=TEACHER_EPOCHS, batch_size=BATCH_SIZE, seed=seed)
-    finetune_data(data, Start(TEACHER), recipe, Target(out / "teacher", argv=argv), listener)
+    finetune_data(data, Start(TEACHER), recipe, Target(out / TEACHER_FOLDER, argv=argv), listener)
     listener.say(f"2/6 student: {STUDENT} learns from the teacher")
     (distilled,) = distill_data(
         data,
         [Start(STUDENT)],
-        [Start(str(out / "teacher"))],
+        [Start(str(out / TEACHER_FOLDER))],
         Recipe(epochs=STUDENT_EPOCHS, batch_size=BATCH_SIZE, seed=seed),
         Target(out / "student", argv=argv),
         listener,

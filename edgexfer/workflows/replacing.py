@@ -28,12 +28,13 @@ _EVENTS = "events.out.tfevents."
 _SHOWN = 3
 
 
-def check_replaceable(out: Path, used: Iterable[Path]) -> None:
-    """Refuses to replace ``out``, which exists, by a run.
+def check_replaceable(out: Path, used: Iterable[Path], *, first: str | None = None) -> None:
+    """Refuses to replace ``out``, which exists, by what the command makes.
 
     Args:
         out: What would be removed.
         used: What the command reads.
+        first: Name of the run that a folder of many things is told by, where ``out`` may be such a one.
 
     Raises:
         WouldOverwriteError: ``out`` is, or holds, something of ``used`` or the folder that the command runs in; or it
@@ -53,10 +54,15 @@ def check_replaceable(out: Path, used: Iterable[Path]) -> None:
             raise WouldOverwriteError(
                 f"{str(out)!r} {is_it} what this command reads, and --force would remove it; choose another --out"
             )
+    begun = None if first is None else out / first
+    if begun is not None and begun.is_dir() and any(begun.iterdir()) and _was_left_by_training(begun):
+        return
     if not _was_left_by_training(out):
+        ours = "a run, finished or interrupted, or the runs of one command"
+        ours = ours if first is None else f"what this command left before, told by the run {first!r} in it"
         raise WouldOverwriteError(
-            f"{str(out)!r} is {_described(out)}; --force replaces a run, finished or interrupted, or the runs of"
-            " one command, and nothing else: choose another --out, or remove it yourself"
+            f"{str(out)!r} is {_described(out)}; --force replaces {ours}, and nothing else: choose another --out, or"
+            " remove it yourself"
         )
 
 

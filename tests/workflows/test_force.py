@@ -21,6 +21,7 @@ from edgexfer.errors import (
 from edgexfer.runs import is_run, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import Strategy
+from edgexfer.workflows import quickstart
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.train import Start, Target, finetune_data
@@ -183,3 +184,31 @@ def test_the_log_tells_of_the_new_run_alone(colours: Path, small_net: str, tmp_p
     before = (tmp_path / "run" / "log.txt").read_text()
     assert run(colours, "--weights", str(tmp_path / "none")).exit_code == 1
     assert (tmp_path / "run" / "log.txt").read_text() == before
+
+
+def test_a_quickstart_replaces_a_quickstart_alone(
+    colours: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(quickstart, "finetune_data", begin)
+    photos = Path(shutil.copytree(colours, tmp_path / "photos"))
+    (photos / "red").rename(photos / "teacher")
+    with pytest.raises(
+        WouldOverwriteError,
+        match="photos' is a folder that holds 'blue', 'green', 'teacher'; --force replaces what this",
+    ):
+        quickstart.quickstart(photos, Silent(), force=True)
+    assert len(files_of(photos)) == 60
+    demo = tmp_path / "demo"
+    shutil.copytree(run_folder, demo / "teacher")
+    (demo / "report.html").write_text("")
+    with pytest.raises(WouldOverwriteError, match="demo' exists already"):
+        quickstart.quickstart(demo, Silent())
+    with pytest.raises(Begun):
+        quickstart.quickstart(demo, Silent(), force=True)
+    assert not demo.exists()
