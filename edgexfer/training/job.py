@@ -226,11 +226,11 @@ def train(
     Returns:
         The run, as written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     student = job.new_student() if student is None else student
     batches = job.train_batches()
     extras = extras or Extras()
     refuse_single_pictures(student, job.settings.batch_size, extras.layers)
+    out.mkdir(parents=True, exist_ok=True)
     compute = extras.compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from edgexfer.errors import UnknownNameError, WouldOverwriteError
+from edgexfer.errors import RecipeError, UnknownNameError, WouldOverwriteError
 from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent, prepare, top1
 from edgexfer.workflows.data import DataChoice, held_out, load_remembered, spread_sample
@@ -64,6 +65,10 @@ def test_targets_are_not_overwritten(teacher: Path, colours: Path, small_net: st
 def test_mistakes_are_named(colours: Path, small_net: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="'resnet19'"):
         finetune_data(DataChoice(str(colours)), Start("resnet19"), RECIPE, Target(tmp_path / "x"), Silent())
+    with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .*--batch-size 2 or more"):
+        recipe = replace(RECIPE, batch_size=1)
+        finetune_data(DataChoice(str(colours)), Start(small_net), recipe, Target(tmp_path / "x"), Silent())
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_run_remembers_its_splits(teacher: Path) -> None:
