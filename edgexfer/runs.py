@@ -25,6 +25,12 @@ METRICS_FILE = "metrics.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
 LOG_FILE = "log.txt"
 RESUME_FOLDER = "resume"
+_KINDS = {
+    **dict.fromkeys(("model", "splits_fingerprint", "created", "edgexfer_version"), str),
+    "seed": int,
+    **dict.fromkeys(("classes", "parents"), list),
+    **dict.fromkeys(("recipe", "scores"), dict),
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def read_run(folder: Path) -> Run:
         raise FormatError(_not_a_run(folder))
     value = read_json(folder / RUN_FILE, "run")
     try:
-        return Run(
+        run = Run(
             model=value["model"],
             model_sha256=value.get("model_sha256"),
             classes=tuple(value["classes"]),
@@ -113,6 +119,12 @@ def read_run(folder: Path) -> Run:
         raise FormatError(
             f"the run {str(folder)!r} is incomplete: {error} is missing or malformed in run.json"
         ) from error
+    odd = [f"{key} is {str(value[key])[:40]!r}" for key, kind in _KINDS.items() if not isinstance(value[key], kind)]
+    odd += [f"a class is {name!r}" for name in run.classes if not isinstance(name, str)]
+    odd += [f"a parent is {parent!r}" for parent in run.parents if not isinstance(parent, Mapping)]
+    if odd:
+        raise FormatError(f"the run {str(folder)!r} is damaged: in run.json {'; '.join(odd[:3])}; make it anew")
+    return run
 
 
 def write_run(folder: Path, run: Run) -> None:

@@ -49,6 +49,27 @@ def test_an_incomplete_run_names_what_is_missing(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("model", None, "model is 'None'"),
+        ("created", 1e308, "created is '1e[+]308'"),
+        ("seed", "x", "seed is 'x'"),
+        ("classes", "abc", "classes is 'abc'"),
+        ("classes", ["a", True], "a class is True"),
+        ("parents", [7], "a parent is 7"),
+        ("recipe", [], r"recipe is '\[\]'"),
+        ("scores", 0.9, "scores is '0.9'"),
+    ],
+)
+def test_a_run_of_other_kinds_of_values_is_damaged(tmp_path: Path, key: str, value: object, told: str) -> None:
+    write_run(tmp_path, some_run())
+    whole = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**whole, key: value}))
+    with pytest.raises(FormatError, match=f"is damaged: in run.json {told}.*; make it anew"):
+        read_run(tmp_path)
+
+
 def test_lines_come_back_and_damage_is_located(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert read_lines(path) == []

@@ -7,7 +7,6 @@ on the page can be held against the file it was read from.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -15,6 +14,8 @@ from typing import Any, TypeGuard
 from markupsafe import Markup
 
 Number = float | int
+LARGEST = 1e100
+"""No file of edgexfer holds a larger number; one can be written in any unit, and as a float."""
 MISSING = Markup('<span class="missing" title="not there">&ndash;</span>')
 
 
@@ -43,14 +44,14 @@ class Value:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether ``value`` is a number that a float can hold; truth values are none."""
+    """Whether ``value`` is a number of at most ``LARGEST`` either way; truth values are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= sys.float_info.max
+    return abs(value) <= LARGEST
 
 
 def shown(number: Any, write: Callable[[Number], str], origin: str) -> Value:
-    """``number`` written by ``write``; anything but a finite number is shown as missing."""
+    """``number`` written by ``write``; anything but a number of at most ``LARGEST`` is shown as missing."""
     if not is_number(number):
         return Value("–", None, origin)
     return Value(write(number), number, origin)

@@ -69,3 +69,24 @@ def test_the_origin_is_escaped() -> None:
 @pytest.mark.parametrize("number", [None, math.nan, math.inf, "0.9", True, [1]])
 def test_what_is_no_finite_number_is_shown_as_missing(number: object) -> None:
     assert "missing" in values.shown(number, values.percent, "x").__html__()
+
+
+WRITERS = [
+    *(values.percent, values.points, values.amount, values.size, values.duration, values.milliseconds),
+    *(values.times, values.celsius, values.clock, values.small, values.plain),
+]
+
+
+@pytest.mark.parametrize(
+    "number", [float("inf"), float("nan"), 1e308, -1e308, pytest.param(10**400, id="10**400"), True, "1", None]
+)
+def test_what_is_no_number_of_this_world_is_shown_as_missing(number: object) -> None:
+    assert not values.is_number(number)
+    for write in WRITERS:
+        assert values.shown(number, write, "a#/b").exact is None
+
+
+@pytest.mark.parametrize("number", [values.LARGEST, 5e-324, 10**100, 0])
+def test_any_other_number_can_be_written(number: float) -> None:
+    for write in WRITERS:
+        assert values.shown(number, write, "a#/b").text
