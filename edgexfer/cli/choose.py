@@ -93,9 +93,14 @@ def command(
     if choice.chosen is None:
         raise DeviceError(nothing_fits(choice, asked.wishes.statistic))
     if made is None:
-        emit(chosen.to_dict(), as_json, str(choice.chosen.path))
+        emit(chosen.to_dict(), as_json, str(_from_here(choice.chosen.path)))
     else:
         emit(made.to_dict(), as_json, str(made.artifact))
+
+
+def _from_here(path: Path) -> Path:
+    """``path`` as one would type it in the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _choose(talk: Talk, paths: Sequence[Path], asked: Asked, pictures: DataChoice | None) -> Chosen:

@@ -48,6 +48,13 @@ def test_stdout_is_the_path_and_the_rest_is_told_beside(folder: Path) -> None:
     assert [(row[0], row[-1]) for row in rows] == [("small", "fits"), ("good", "chosen"), ("slow", rows[2][-1])]
 
 
+def test_a_file_in_the_working_folder_is_named_as_one_would_type_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(Path(), "--budget-ms", "20.02").stdout == "good.onnx\n"
+
+
 def test_a_cheaper_one_that_may_be_as_good_is_told(folder: Path) -> None:
     told = run(folder, "--budget-ms", "100").stderr
     assert "nothing that was measured is more accurate" in told
