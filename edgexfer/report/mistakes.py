@@ -13,6 +13,7 @@ from edgexfer.report import answers as judged
 from edgexfer.report.calibration import calibration
 from edgexfer.report.cells import Behind, Cell, Place, behind_cells, cells
 from edgexfer.report.heatmap import draw_heatmap
+from edgexfer.report.lineage import validation
 from edgexfer.report.models import Naming
 from edgexfer.report.pictures import SIDE, PictureReader, thumbnail
 from edgexfer.report.records import FoundRun, Predictions
@@ -92,7 +93,7 @@ def answers_of(runs: Sequence[FoundRun], naming: Naming, reader: PictureReader) 
 
     def place(run: FoundRun) -> tuple[bool, bool, float]:
         tag = naming.tags[run.label]
-        return tag != "student", tag == "teacher", -(run.run.scores.get("val_top1") or 0.0)
+        return tag != "student", tag == "teacher", -validation(run)
 
     order = sorted(runs, key=place)
     told = [(run, run.predictions) for run in order if run.predictions is not None]
