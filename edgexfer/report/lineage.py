@@ -84,7 +84,7 @@ def is_student(run: FoundRun) -> bool:
 
 
 def _family(student: FoundRun, runs: tuple[FoundRun, ...]) -> Family:
-    wanted = {parent.get("sha256") for parent in student.run.parents if parent.get("role") == "teacher"} - {None}
+    wanted = {str(parent.get("sha256")) for parent in student.run.parents if parent.get("role") == "teacher"}
     teachers = tuple(run for run in runs if run.weights_sha256 in wanted)
     return Family(student, teachers, _baseline(student, runs))
 
@@ -113,9 +113,9 @@ def _parents(found: Found) -> dict[str, FoundRun]:
     by_artifact = {artifact.sha256: artifact for artifact in found.artifacts}
     parents = {}
     for artifact in found.artifacts:
-        parent = (artifact.info or {}).get("parent_sha256")
+        parent = str((artifact.info or {}).get("parent_sha256"))
         if parent in by_artifact:  # an int8 file names the float32 file it was made from
-            parent = (by_artifact[parent].info or {}).get("parent_sha256")
+            parent = str((by_artifact[parent].info or {}).get("parent_sha256"))
         if parent in by_weights:
             parents[artifact.sha256] = by_weights[parent]
     return parents

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.machines import flat, words
-from edgexfer.report.measured import mapping
+from edgexfer.report.measured import mapping, objects
 from edgexfer.report.models import Naming
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.report.tables import Row, Table
@@ -50,7 +50,7 @@ def proofs(found: Found, lineage: Lineage, naming: Naming) -> list[ArtifactProof
 def _proof(artifact: FoundArtifact, lineage: Lineage, naming: Naming) -> ArtifactProof:
     info = artifact.info or {}
     run = lineage.parents.get(artifact.sha256)
-    kept = mapping(info, "batchnorm").get("kept") or []
+    kept = objects(mapping(info, "batchnorm"), "kept")
     return ArtifactProof(
         name=artifact.label.rsplit("/", 1)[-1],
         label=artifact.label,
@@ -86,7 +86,7 @@ def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:
     info = artifact.info or {}
     proof, batchnorm = mapping(info, "proof"), mapping(info, "batchnorm")
     origin = f"{artifact.label}#{METADATA}"
-    folded, kept = batchnorm.get("folded"), batchnorm.get("kept") or []
+    folded, kept = batchnorm.get("folded"), objects(batchnorm, "kept")
     is_int8 = info.get("precision") == "int8"
     found: list[tuple[Any, str]] = []
     if isinstance(folded, int):
@@ -109,8 +109,8 @@ def _checks(artifact: FoundArtifact) -> list[tuple[Any, str]]:
     return found
 
 
-def _kept(kept: Sequence[Any]) -> Table:
-    rows = [Row(str(k.get("name", "")), (str(k.get("reason", "")),)) for k in kept if isinstance(k, Mapping)]
+def _kept(kept: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [Row(str(k.get("name", "")), (str(k.get("reason", "")),)) for k in kept]
     return Table("BatchNorms that were kept, and why", ("layer", "reason"), rows, frozenset({1}))
 
 

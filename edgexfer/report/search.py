@@ -124,7 +124,7 @@ def _worth(step: Mapping[str, Any]) -> float:
 
 def _kept(artifact: FoundArtifact, trace: Sequence[Step], origin: str) -> Table | None:
     """Every choice of layers that was tried in float32, in the order of the trying."""
-    rows = [_tried(i, step, origin, artifact) for i, step in trace if step.get("step") in _SAID]
+    rows = [_tried(i, step, origin, artifact) for i, step in trace if str(step.get("step")) in _SAID]
     if not rows:
         return None
     heads = ("layers in float32", "how many", "tried for", "time here", "against", "ratio", "points lost", "")

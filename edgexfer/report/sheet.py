@@ -80,7 +80,7 @@ def rows(found: Found, lineage: Lineage, naming: Naming) -> Iterator[dict[str, A
     """What was measured, then the files that were not, then the runs of which there is neither."""
     for config in lineage.configs:
         yield {**_of_run(config.run, naming), **_of_artifact(config.artifact), **_of_config(config)}
-    measured = {config.value.get("sha256") for config in lineage.configs}
+    measured = {str(config.value.get("sha256")) for config in lineage.configs}
     for artifact in found.artifacts:
         if artifact.sha256 not in measured:
             yield {**_of_run(lineage.parents.get(artifact.sha256), naming), **_of_artifact(artifact)}

@@ -182,6 +182,36 @@ def test_numbers_that_no_float_can_hold_are_left_out(make: Any, tmp_path: Path) 
     assert predictions is not None and (len(predictions), predictions.skipped) == (10, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("student.proof.json", ("int8", "trace", 0, "step")),
+        ("results/bench-pi4.json", ("configs", 0, "sha256")),
+        ("student/run.json", ("parents", 0, "sha256")),
+        ("student.onnx", ("parent_sha256",)),
+        ("student.onnx", ("batchnorm", "kept")),
+    ],
+)
+@pytest.mark.parametrize("odd", [[], {}, 7, [7]])
+def test_values_of_another_kind_are_passed_over(
+    make: Any, tmp_path: Path, name: str, place: tuple[Any, ...], odd: object
+) -> None:
+    path = make.world(tmp_path / "world").root / name
+    model = onnx.load(path) if path.suffix == ".onnx" else None
+    value = json.loads(model.metadata_props[0].value if model else path.read_text())
+    inner = value
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = odd
+    if model:
+        model.metadata_props[0].value = json.dumps(value)
+        onnx.save(model, path)
+    else:
+        path.write_text(json.dumps(value))
+    for ending in ("md", "csv"):
+        assert write_report([tmp_path / "world"], tmp_path / f"r.{ending}").runs == 3
+
+
 def test_an_archive_without_models(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="is not a bundle: it holds no .onnx file"):
         gather([_archive(tmp_path / "a.tar.gz")])
