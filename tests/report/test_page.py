@@ -238,6 +238,16 @@ def test_the_title_is_the_callers(make: Any, tmp_path: Path) -> None:
     assert "<title>Flowers &amp; more</title>" in text
 
 
+def test_every_section_is_led_to_also_that_of_what_was_not_read(page: Page, make: Any, tmp_path: Path) -> None:
+    make.run(tmp_path / "run", images=10)
+    (tmp_path / "cut.onnx").write_bytes(b"\x08")
+    for one in (page, read(write_report([tmp_path], tmp_path / "r.html").out)):
+        sections = [f"#{attributes['id']}" for tag, attributes in one.tags if tag == "section"]
+        links = [attributes.get("href", "") for tag, attributes in one.tags if tag == "a"]
+        assert sections and set(sections) <= set(links)
+    assert "#notes" in sections
+
+
 def test_nothing_is_overwritten_without_force(make: Any, tmp_path: Path) -> None:
     run = make.run(tmp_path / "run", images=10)
     out = tmp_path / "r.html"
