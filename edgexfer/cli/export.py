@@ -14,8 +14,8 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     if text is None:
         return None
     parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdigit() and int(part) for part in parts):
-        raise click.BadParameter(f"{text!r} is no shape; expected numbers such as 1,3,224,224", ctx, param)
+    if not all(part.strip().isdecimal() and len(part) < 10 and int(part) for part in parts):
+        raise click.BadParameter(f"{text[:40]!r} is no shape; expected numbers such as 1,3,224,224", ctx, param)
     return tuple(int(part) for part in parts)
 
 
