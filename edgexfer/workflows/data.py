@@ -12,7 +12,7 @@ import numpy as np
 from edgexfer.data import Splits, View, load_splits
 from edgexfer.data.named import named_sets
 from edgexfer.data.sources import DIGITS
-from edgexfer.errors import DataError
+from edgexfer.errors import DataError, FormatError
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Listener
 
@@ -151,7 +151,10 @@ def warn_of_another_split(start: str, role: str, data: DataChoice, splits: Split
     folder = path if path.is_dir() else path.parent
     if not path.exists() or not is_run(folder):
         return
-    run = read_run(folder)
+    try:
+        run = read_run(folder)
+    except FormatError:  # another program's run.json beside the weights, or a damaged one
+        return
     if is_of_the_same_source(run, data) and run.splits_fingerprint != splits.fingerprint:
         listener.warn(
             f"the {role} {start!r} learned from {data.source!r} too, but from other pictures of it or another split:"

@@ -98,6 +98,12 @@ def test_what_a_training_starts_from_is_asked_for_its_split(
         assert MAY_BE_KNOWN in said and "pass the --seed, --val-split" in said
     assert not start("same", learned, own)
     assert not start("elsewhere", learned, DataChoice(str(colours)))
+    for number, text in enumerate(('{"project": "another program"}', "{")):
+        folder = tmp_path / f"weights{number}"
+        folder.mkdir()
+        shutil.copy(learned / "weights.safetensors", folder)
+        (folder / "run.json").write_text(text)
+        assert not start(f"told nothing {number}", folder / "weights.safetensors", own)
 
 
 def test_teachers_and_students_are_asked_for_their_split(
