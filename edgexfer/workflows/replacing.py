@@ -47,13 +47,11 @@ def check_replaceable(out: Path, used: Iterable[Path], *, first: str | None = No
             f"{str(out)!r} is or holds the folder that this command runs in, and --force would remove it; choose"
             " another --out"
         )
-    for path in used:
-        read = path.resolve()
-        if path.exists() and place in (read, *read.parents):
-            is_it = "is" if read == place else f"holds {str(path)!r},"
-            raise WouldOverwriteError(
-                f"{str(out)!r} {is_it} what this command reads, and --force would remove it; choose another --out"
-            )
+    for path in read_within(out, used):
+        is_it = "is" if path.resolve() == place else f"holds {str(path)!r},"
+        raise WouldOverwriteError(
+            f"{str(out)!r} {is_it} what this command reads, and --force would remove it; choose another --out"
+        )
     begun = None if first is None else out / first
     if begun is not None and begun.is_dir() and any(begun.iterdir()) and _was_left_by_training(begun):
         return
@@ -64,6 +62,12 @@ def check_replaceable(out: Path, used: Iterable[Path], *, first: str | None = No
             f"{str(out)!r} is {_described(out)}; --force replaces {ours}, and nothing else: choose another --out, or"
             " remove it yourself"
         )
+
+
+def read_within(folder: Path, used: Iterable[Path]) -> list[Path]:
+    """What of ``used`` exists and is ``folder`` or lies in it."""
+    place = folder.resolve()
+    return [path for path in used if path.exists() and place in (path.resolve(), *path.resolve().parents)]
 
 
 def _was_left_by_training(path: Path) -> bool:

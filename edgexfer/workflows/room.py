@@ -9,7 +9,9 @@ from pathlib import Path
 from edgexfer import nets
 from edgexfer.data import Splits
 from edgexfer.training import Recipe
+from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.replacing import read_within
 from edgexfer.workflows.train import Start, Target
 
 
@@ -38,11 +40,14 @@ class Room:
     def found(cls, students: Sequence[Start], targets: Sequence[Target], teachers: Path, used: Sequence[Path]) -> Room:
         """The room for claimed targets; several students share ``teachers``, which lies beside their runs.
 
+        A teachers' folder that the command reads stays: it is no student's, and what is made in it is told apart there.
+
         Raises:
-            WouldOverwriteError: The teachers' folder is none of ours, or is read by the command.
+            WouldOverwriteError: The teachers' folder is none of ours.
         """
         places = list(targets)
-        if len(targets) > 1 and targets[0].force and not targets[0].resume:
+        renews = len(targets) > 1 and targets[0].force and not targets[0].resume
+        if renews and not current_ranks().once(lambda: read_within(teachers, used)):
             shared = replace(targets[0], out=teachers)
             shared.claim(used)
             places.append(shared)

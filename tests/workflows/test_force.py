@@ -133,11 +133,11 @@ def test_several_students_are_replaced_with_the_teachers_that_they_share(
 ) -> None:
     out, heard = tmp_path / "out", Heard()
 
-    def teach(force: bool, epochs: int = 1, seed: int = 0, weights: str = "none") -> None:
+    def teach(force: bool, epochs: int = 1, seed: int = 0, teacher: str = small_net) -> None:
         distill_data(
             DataChoice(str(colours), seed=seed),
             [Start("tiny-darknet"), Start(small_net)],
-            [Start(small_net, weights)],
+            [Start(teacher)],
             Recipe(epochs=1, batch_size=8, image_size=32, seed=seed),
             Target(out, force=force),
             heard,
@@ -165,6 +165,9 @@ def test_several_students_are_replaced_with_the_teachers_that_they_share(
         assert made() == 1
     teach(force=True, seed=3)
     assert made() == 1 and is_run(out / "tiny-darknet") and is_run(out / "teachers" / "0-small.py-build")
+    made_before = files_of(out / "teachers")
+    teach(force=True, seed=3, teacher=str(out / "teachers" / "0-small.py-build"))
+    assert made() == 0 and files_of(out / "teachers") == made_before, "what is read stays"
     shutil.rmtree(out / "teachers")
     shutil.copytree(colours, out / "teachers")
     with pytest.raises(WouldOverwriteError, match=r"teachers' is a folder that holds 'blue'"):
