@@ -22,7 +22,8 @@ UNREACHABLE = 255  # ssh's own exit code; what runs at the other end gives its o
 # What every script has. `goes FOLDER JOB`: whether a measurement goes on; not if the board was started anew since, or
 # if its number is by now that of another process; `alive` says so of the process that waits for it and leaves its end.
 # `end` ends one and waits until it has, since it would write into the folder that takes the place of its own; bench.py
-# ends its own child in peace at a first TERM, and at once at a second.
+# ends its own child in peace at a first TERM, and at once at a second. `keep FOLDER ASIDE` brings back from an old
+# folder what its bundle did not bring: an environment that setup.sh made, heads, embeddings, results, pictures.
 SHARED = r"""
 boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown; }
 same() { [ "$(cat "$1/boot" 2>/dev/null)" = "$(boot)" ]; }
@@ -40,12 +41,25 @@ end() {
     tick=$((tick + 1)); sleep 0.2
   done
 }
+keep() {
+  [ -d "$2" ] || return 0
+  for path in "$2"/* "$2"/.[!.]*; do
+    name=${path##*/}
+    case $name in
+      bundle.json | models | samples.npy | labels.npy | README.txt | setup.sh) continue ;;
+      bench.py | predict.py | adapt.py | _edgexfer_* | __pycache__) continue ;;
+    esac
+    if { [ -e "$path" ] || [ -L "$path" ]; } && [ ! -e "$1/$name" ]; then mv "$path" "$1/$name" || return 4; fi
+  done
+  rm -rf "$2"
+}
 """
 
 # Gives the SHA-256 of the bundle there. Measurements disturb each other, and a new bundle takes the place of the old
 # one's scripts: where $3 says so, what goes on there is ended and forgotten, as is what is there of job $2; else only
-# the job itself may go on.
+# the job itself may go on. What a copying that was cut short at its very end had put aside comes back.
 LOOK = r"""
+[ ! -f "$1/bundle.json" ] || keep "${1%/}" "${1%/}.edgexfer-old" 2>/dev/null
 cd "$1" 2>/dev/null || exit 0
 for job in job-*; do
   if [ -n "$3" ]; then
@@ -60,8 +74,8 @@ done
 sha256sum < bundle.json 2>/dev/null | cut -c1-64
 """
 
-# The old folder stays until the new one is whole. What the old bundle did not bring moves along: an environment that
-# setup.sh made, heads, embeddings, results, pictures; also what a copying that was cut short had put aside.
+# The old folder stays until the new one is whole. What the old bundle did not bring moves along; also what a copying
+# that was cut short had put aside.
 UNPACK = r"""
 set -e
 dir=${1%/}; part=$dir.edgexfer-part; old=$dir.edgexfer-old
@@ -69,24 +83,12 @@ if [ -e "$dir" ] && [ ! -f "$dir/bundle.json" ] && [ -n "$(ls -A "$dir")" ]; the
   echo "$dir there holds other things and no bundle.json, so nothing is put in its place; name a folder that is new" \
     "or empty: dir = '...' in the file of --fleet" >&2; exit 4
 fi
-keep() {
-  [ -d "$old" ] || return 0
-  for path in "$old"/* "$old"/.[!.]*; do
-    name=${path##*/}
-    case $name in
-      bundle.json | models | samples.npy | labels.npy | README.txt | setup.sh) continue ;;
-      bench.py | predict.py | adapt.py | _edgexfer_* | __pycache__) continue ;;
-    esac
-    if [ -e "$path" ] && [ ! -e "$dir/$name" ]; then mv "$path" "$dir/$name"; fi
-  done
-  rm -rf "$old"
-}
 mkdir -p "$part"; rm -rf "$part"; mkdir -p "$part"
 tar xzf - -C "$part"
 [ "$(sha256sum < "$part/bundle.json" | cut -c1-64)" = "$2" ] || { echo "it arrived damaged" >&2; exit 4; }
-if [ -e "$dir" ]; then keep; mv "$dir" "$old"; fi
+if [ -e "$dir" ]; then keep "$dir" "$old"; mv "$dir" "$old"; fi
 mv "$part" "$dir"
-keep
+keep "$dir" "$old"
 """
 
 # A job that is running or done is left alone; one that died without an end is begun again.

@@ -84,6 +84,13 @@ def test_a_copying_that_was_cut_short_loses_nothing(server: sshd.Server, bundle:
     (aside / "head.npz").write_text("learned")
     assert fleet.run(fleet.device("good"))["good"].status == "ok"
     assert (tmp_path / "good/edgexfer-bench/head.npz").read_text() == "learned" and not aside.exists()
+    aside.mkdir()  # once more, when the new bundle is in its place already
+    (aside / "head2.npz").write_text("learned, too")
+    (aside / "card").symlink_to("/media/not/plugged/in")
+    assert fleet.run(fleet.device("good"), force=True)["good"].status == "ok"
+    assert fleet.told[-1][1] == "ok" and fleet.states("good").count("copying") == 1
+    assert (tmp_path / "good/edgexfer-bench/head2.npz").read_text() == "learned, too" and not aside.exists()
+    assert (tmp_path / "good/edgexfer-bench/card").is_symlink()
 
 
 @needs_sshd
