@@ -96,6 +96,8 @@ def _is_ours(name: str) -> bool:
 
 
 def _described(path: Path) -> str:
+    if not path.exists():
+        return "a link that leads nowhere"
     if not path.is_dir():
         return "a file"
     names = [repr(child.name) for child in islice(path.iterdir(), _SHOWN + 1)]

@@ -106,6 +106,9 @@ def test_only_what_trainings_left_is_replaced(colours: Path, small_net: str, run
         fine_tune(colours, Start(small_net), other)
     with pytest.raises(WouldOverwriteError, match=r"notes.txt' is a file; --force replaces a run, finished or"):
         fine_tune(colours, Start(small_net), notes)
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(WouldOverwriteError, match=r"link' is a link that leads nowhere; --force replaces"):
+        fine_tune(colours, Start(small_net), tmp_path / "link")
     runs = tmp_path / "runs"
     for name in ("a", "b"):
         shutil.copytree(run_folder, runs / name)
