@@ -92,10 +92,8 @@ def command(
     choice = chosen.choice
     if choice.chosen is None:
         raise DeviceError(nothing_fits(choice, asked.wishes.statistic))
-    if made is None:
-        emit(chosen.to_dict(), as_json, str(_from_here(choice.chosen.path)))
-    else:
-        emit(made.to_dict(), as_json, str(made.artifact))
+    value, path = (chosen.to_dict(), choice.chosen.path) if made is None else (made.to_dict(), made.artifact)
+    emit(value, as_json, str(_from_here(path)))
 
 
 def _from_here(path: Path) -> Path:

@@ -12,10 +12,11 @@ from PIL import Image
 from edgexfer.data.assemble import Options, Picture, Pool, assemble
 from edgexfer.data.decode import RAW_SUFFIXES, UnusableImageError, read_picture
 from edgexfer.data.index import Progress, index_files
-from edgexfer.data.names import listing, look_alike_key, mirrors_keep_class, natural_key, printable
+from edgexfer.data.names import listing, look_alike_key, mirrors_keep_class, natural_key
 from edgexfer.data.scan import ClassTree, find_splits, scan_classes, subfolders
 from edgexfer.data.views import Splits, View
 from edgexfer.errors import DataError
+from edgexfer.files import printable
 
 
 @dataclass(frozen=True)

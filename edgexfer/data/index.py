@@ -23,8 +23,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from edgexfer.data.decode import UnusableImageError, decode, quiet
-from edgexfer.data.names import printable
-from edgexfer.files import write_text
+from edgexfer.files import printable, write_text
 
 T = TypeVar("T")
 R = TypeVar("R")

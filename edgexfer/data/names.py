@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from edgexfer.errors import DataError
-from edgexfer.files import printable as printable
+from edgexfer.files import printable
 
 _DIGITS = re.compile(r"(\d+)")
 _SIDES = re.compile(r"(?:^|[\W_])(?:left|right)(?:$|[\W_])", re.IGNORECASE)

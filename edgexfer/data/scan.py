@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgexfer.data.decode import RAW_SUFFIXES, SUFFIXES, looks_like_picture
-from edgexfer.data.names import class_name, listing, natural_key, printable, refuse_look_alikes
+from edgexfer.data.names import class_name, listing, natural_key, refuse_look_alikes
 from edgexfer.errors import DataError
+from edgexfer.files import printable
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),

@@ -34,7 +34,7 @@ from edgexfer.training.compute import (
 from edgexfer.training.fit import fit
 from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
-from edgexfer.training.leave import leave_run, weight_parents
+from edgexfer.training.leave import identity_of_weights, leave_run
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import refuse_single_pictures
 from edgexfer.training.pictures import EVAL_BATCH, decoded, predict_view
@@ -83,7 +83,7 @@ class Job:
         return {
             "model": Path(self.model).name,
             "model_sha256": nets.source_sha256(self.model),
-            "weights": next((p["sha256"] or p["name"] for p in weight_parents(self.weights)), "none"),
+            "weights": identity_of_weights(self.weights),
             "mean": list(self.preprocessing.mean),
             "std": list(self.preprocessing.std),
             "splits_fingerprint": self.splits.fingerprint,

@@ -100,7 +100,7 @@ def _run_of(
         splits_fingerprint=job.splits.fingerprint,
         seed=job.settings.seed,
         recipe={**record, "weights": job.weights, "settings": job.settings.to_dict(), **device},
-        parents=(*parents, *weight_parents(job.weights)),
+        parents=(*parents, *_weight_parents(job.weights)),
         scores={
             **scores_of(scored),
             **calibration_scores(scored),
@@ -116,7 +116,12 @@ def _run_of(
     )
 
 
-def weight_parents(weights: str) -> list[dict[str, Any]]:
+def identity_of_weights(weights: str) -> str:
+    """What tells the first weights of a training from others: the SHA-256 of their file, else their name."""
+    return next((str(parent["sha256"] or parent["name"]) for parent in _weight_parents(weights)), "none")
+
+
+def _weight_parents(weights: str) -> list[dict[str, Any]]:
     """How the first weights of a training stand among the parents of its run; random ones do not."""
     if weights == "none":
         return []

@@ -43,7 +43,7 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     run = read_run(model) if model.is_dir() else None
     classes = read_info(model).classes if run is None else run.classes
     view = _view(data, classes, split, run, listener)
-    logits = _run_logits(model, view, listener) if model.is_dir() else onnx_logits(model, view)
+    logits = onnx_logits(model, view) if run is None else _run_logits(run, model, view, listener)
     per_class = {
         name: {"top1": top1(logits[chosen], view.labels[chosen]), "images": int(chosen.sum())}
         for index, name in enumerate(classes)
@@ -69,8 +69,7 @@ def _view(data: DataChoice, classes: tuple[str, ...], split: str, run: Run | Non
     return map_labels(view, splits.classes, classes, data.source)
 
 
-def _run_logits(folder: Path, view: View, listener: Listener) -> np.ndarray:
-    run = read_run(folder)
+def _run_logits(run: Run, folder: Path, view: View, listener: Listener) -> np.ndarray:
     net = nets.create(
         run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
     )

@@ -18,7 +18,7 @@ from edgexfer.files import remove
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
 from edgexfer.runs import is_run, read_run
 from edgexfer.training import Listener, Recipe
-from edgexfer.training.leave import weight_parents
+from edgexfer.training.leave import identity_of_weights
 from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
@@ -129,7 +129,7 @@ def _made_first(
 def _asked(start: Start, recipe: Recipe) -> dict[str, Any]:
     """What decides, beside the pictures, what a teacher becomes, as JSON holds it."""
     wishes = {key: value for key, value in asdict(recipe).items() if key not in ("workers", "device")}
-    weights = next((parent["sha256"] or parent["name"] for parent in weight_parents(start.weights)), "none")
+    weights = identity_of_weights(start.weights)
     told = {"mean": start.mean and list(start.mean), "std": start.std and list(start.std)}
     return {"code_sha256": nets.source_sha256(start.model), "model": start.model, "weights": weights, **told, **wishes}
 

@@ -44,8 +44,9 @@ class Start:
     def paths(self) -> list[Path]:
         """Its files, as far as it has any: the user's own code, the weights."""
         code, colon, _ = self.model.rpartition(":")
-        named = [code] if colon else []
-        return [Path(name) for name in (*named, *({self.weights} - {"none", "imagenet"}))]
+        names = [code] if colon else []
+        names += [self.weights] if self.weights not in ("none", "imagenet") else []
+        return [Path(name) for name in names]
 
 
 @dataclass(frozen=True)

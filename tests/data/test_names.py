@@ -8,10 +8,10 @@ from edgexfer.data.names import (
     listing,
     mirrors_keep_class,
     natural_key,
-    printable,
     refuse_look_alikes,
 )
 from edgexfer.errors import DataError
+from edgexfer.files import printable
 
 
 def test_natural_order() -> None:

@@ -68,14 +68,20 @@ def test_ctrl_c_while_it_starts_reaches_it(
     assert not list((tmp_path / "good/edgexfer-bench").glob("job-*"))
 
 
+def begun(visit: Visit) -> tuple[threading.Thread, list[Outcome]]:
+    """The visit in a thread of its own, and where its outcome will be."""
+    found: list[Outcome] = []
+    going = threading.Thread(target=lambda: found.append(visit.outcome()))
+    going.start()
+    return going, found
+
+
 @needs_sshd
 def test_giving_up_ends_the_waiting_for_a_connection(bundle: Path, tmp_path: Path) -> None:
     with sshd.running(tmp_path / "own") as own:
         fleet = Fleet(tmp_path, bundle, {"attic": own})
         visit = visit_of(fleet, fleet.device("attic", 'echo hello >&2; sleep 3; exec {python} "$@"'), QUICK, (2.0, 2.0))
-        found: list[Outcome] = []
-        going = threading.Thread(target=lambda: found.append(visit.outcome()))
-        going.start()
+        going, found = begun(visit)
         assert fleet.event("attic", "measuring").wait(20)
         own.break_connections()
         assert fleet.event("attic", "waiting").wait(20)
@@ -89,9 +95,7 @@ def test_ctrl_c_while_the_connection_is_broken_reaches_it_once_it_is_back(bundle
     with sshd.running(tmp_path / "own") as own:
         fleet = Fleet(tmp_path, bundle, {"attic": own})
         visit = visit_of(fleet, fleet.device("attic"), LONG, (2.0, 2.0, 2.0))
-        found: list[Outcome] = []
-        going = threading.Thread(target=lambda: found.append(visit.outcome()))
-        going.start()
+        going, found = begun(visit)
         assert fleet.event("attic", "measuring").wait(20)
         own.stop()
         assert fleet.event("attic", "waiting").wait(20)
