@@ -24,6 +24,8 @@ from edgexfer.results.visit import RETRIES_S, FleetRun, Outcome, Tell, Visit
 
 FLEET_FILE = "fleet.json"
 BUNDLE_FILE = "bundle.json"
+LOOK_S = 0.5
+"""How often one who waits looks whether somebody pressed Ctrl-C."""
 BEGUN = "begun"
 """Status of a device in ``fleet.json`` as long as nothing came home of it."""
 
@@ -97,7 +99,8 @@ def _wait(futures: Sequence[concurrent.futures.Future[Outcome]], visits: Sequenc
     asked = False
     while True:
         try:
-            concurrent.futures.wait(futures)
+            while concurrent.futures.wait(futures, LOOK_S).not_done:
+                pass  # a signal that another thread took does not wake this one
             return
         except KeyboardInterrupt:
             for visit in visits:

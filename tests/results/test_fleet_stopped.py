@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,32 @@ def test_ctrl_c_while_setting_up_begins_nothing(server: sshd.Server, tmp_path: P
     assert "good (interrupted): stopped before the measurement on good began; run the same command again" in talk
     assert (tmp_path / "good/edgexfer-bench/ready").exists(), "what had begun has ended"
     assert not (tmp_path / "begun").exists() and not list((tmp_path / "good/edgexfer-bench").glob("job-*"))
+
+
+def test_ctrl_c_that_another_thread_takes_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may hand a signal to any thread, and the one that waits must not go on waiting for its futures."""
+    waiting, stopped = threading.Event(), threading.Event()
+    wait = concurrent.futures.wait
+
+    def entered(*futures: Any) -> Any:
+        waiting.set()
+        return wait(*futures)
+
+    class Asked:
+        def stop(self) -> None:
+            stopped.set()
+
+    def measuring() -> bool:
+        waiting.wait()
+        time.sleep(0.2)  # until it waits indeed: before, the signal would be heard anyway
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        return stopped.wait(10)
+
+    monkeypatch.setattr(concurrent.futures, "wait", entered)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(measuring)
+        fleet_module._wait([future], [Asked()])  # type: ignore[list-item]
+    assert future.result()
 
 
 @needs_sshd
