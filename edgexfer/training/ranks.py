@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import os
 import signal
 import sys
@@ -184,6 +185,9 @@ def _join() -> Store:
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
+    # Its functions' defaults hold the group that there is when it is imported (DistributedDataParallel does so), and
+    # a group that is held keeps its threads, which abort the process where they still work as the interpreter ends.
+    importlib.import_module("torch.distributed.nn")
     try:
         store: Store
         store, rank, count = next(rendezvous("env://", timeout=LONGEST_WAIT))

@@ -14,7 +14,13 @@ import pytest
 from PIL import Image
 
 NET = (
+    "import atexit, pathlib, sys\n"
     "from torch import nn\n"
+    "def threads():\n"
+    "    tasks = pathlib.Path('/proc/self/task')\n"
+    "    found = [(task / 'comm').read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else []\n"
+    "    print('threads at exit:', *sorted(found), file=sys.stderr)\n"
+    "atexit.register(threads)\n"
     "def build(num_classes):\n"
     "    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1),"
     " nn.Flatten(), nn.Linear(4, num_classes))\n"
@@ -55,6 +61,8 @@ def test_one_process_talks_and_writes(pictures: Path) -> None:
     assert "BatchNorm in each takes its statistics over the whole batch" in done.stderr
     assert (out / "log.txt").read_text().count("epoch   2  loss") == 1
     assert json.loads((out / "run.json").read_text())["recipe"]["processes"] == 2
+    ended = re.findall("threads at exit: (.*)", done.stderr)
+    assert ended and "gloo" not in "".join(ended), "threads of the group that live on can abort a good process"
     refused = torchrun(*command)
     assert refused.returncode == 1 and refused.stdout == ""
     assert (
