@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgexfer.cli.common import common_options, emit
+from edgexfer.words import people_size
 
 
 @click.command("cache", epilog="Example: edgexfer cache clear --kind teachers --older-than 30")
@@ -24,7 +25,7 @@ def command(action: str, kinds: tuple[str, ...], older_than: float, as_json: boo
         gone = clear(kinds, older_than)
         freed = sum(entry.size_bytes for entry in gone)
         result = {"cleared": len(gone), "bytes": freed}
-        emit(result, as_json, f"{len(gone)} cleared, {_megabytes(freed)} freed")
+        emit(result, as_json, f"{len(gone)} cleared, {people_size(freed)} freed")
         return
     entries = [entry for entry in kept() if not kinds or entry.kind in kinds]
     total = sum(entry.size_bytes for entry in entries)
@@ -32,13 +33,9 @@ def command(action: str, kinds: tuple[str, ...], older_than: float, as_json: boo
         by_kind: dict[str, int] = {}
         for entry in entries:
             by_kind[entry.kind] = by_kind.get(entry.kind, 0) + entry.size_bytes
-        lines = [f"{kind:<10} {_megabytes(size):>12}" for kind, size in by_kind.items()]
+        lines = [f"{kind:<10} {people_size(size):>12}" for kind, size in by_kind.items()]
         sizes = {"folder": str(cache_folder()), "bytes": total, **by_kind}
-        emit(sizes, as_json, "\n".join([*lines, f"{'all':<10} {_megabytes(total):>12}  {cache_folder()}"]))
+        emit(sizes, as_json, "\n".join([*lines, f"{'all':<10} {people_size(total):>12}  {cache_folder()}"]))
         return
-    lines = [f"{e.kind:<10} {_megabytes(e.size_bytes):>12}  {e.path.name[:12]:<12}  {e.what}" for e in entries]
+    lines = [f"{e.kind:<10} {people_size(e.size_bytes):>12}  {e.path.name[:12]:<12}  {e.what}" for e in entries]
     emit([entry.to_dict() for entry in entries], as_json, "\n".join(lines) or f"nothing is kept in {cache_folder()}")
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

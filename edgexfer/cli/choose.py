@@ -233,9 +233,10 @@ def _costs(candidate: Candidate, budget: Budget) -> str:
 
 
 def _cost(axis: str, value: float) -> str:
-    from edgexfer.report.values import duration, size
+    from edgexfer.report.values import duration
+    from edgexfer.words import people_size
 
-    return duration(value) if axis == "latency_s" else size(value)
+    return duration(value) if axis == "latency_s" else people_size(value)
 
 
 def _points(difference: Difference) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgexfer.cli.common import common_options, emit
+from edgexfer.words import people_size
 
 if TYPE_CHECKING:
     from edgexfer.export.inspect import Inspection
@@ -32,7 +33,7 @@ def command(model: Path, data: str | None, data_root: str | None, as_json: bool)
 
 def _lines(found: Inspection) -> Iterator[str]:
     operators = ", ".join(f"{kind} x{count}" for kind, count in found.operators.items())
-    yield f"opset {found.opset}, IR version {found.ir_version}, {found.size_bytes / 1e6:.2f} MB"
+    yield f"opset {found.opset}, IR version {found.ir_version}, {people_size(found.size_bytes)}"
     yield f"operators: {operators}"
     adds = [layer.multiply_adds for layer in found.layers]
     known = sum(a for a in adds if a is not None)

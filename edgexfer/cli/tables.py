@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgexfer.cli.common import percent
+from edgexfer.words import people_size
 
 if TYPE_CHECKING:
     from edgexfer.cli.talk import Talk
@@ -88,7 +89,7 @@ def _row(name: str, scores: Mapping[str, Any], teacher: Mapping[str, Any]) -> tu
         f"{scores['parameters']:,}",
         f"{teacher['parameters'] / scores['parameters']:.1f}x",
         "-" if scores["operations"] is None else f"{scores['operations'] / 1e6:,.1f} M",
-        f"{scores['weights_bytes'] / 1e6:.2f} MB",
+        people_size(scores["weights_bytes"]),
     )
 
 

@@ -27,7 +27,7 @@ from edgexfer.distill.teacher import Teacher, Teachers
 from edgexfer.training import Job, Listener
 from edgexfer.training.compute import Compute
 from edgexfer.training.learner import Batch
-from edgexfer.words import counted
+from edgexfer.words import counted, people_size
 
 LARGEST_BYTES = 8 << 30
 SHARE_OF_DISK = 0.2
@@ -117,7 +117,7 @@ def _opened(teachers: Teachers, job: Job, views: Views, compute: Compute, listen
     )
     share = known / (len(caches) * views.count * images)
     listener.say(
-        f"teacher outputs: {counted(views.count, 'view')} of {counted(images, 'picture')}, {size / 1e6:,.1f} MB in"
+        f"teacher outputs: {counted(views.count, 'view')} of {counted(images, 'picture')}, {people_size(size)} in"
         f" {str(caches[0].folder.parent)!r}, {share:.0%} of them known already"
     )
     return Outputs(teachers, caches)

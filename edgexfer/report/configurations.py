@@ -21,9 +21,8 @@ from edgexfer.report.values import (
     percent,
     plain,
     shown,
-    significant,
-    size,
 )
+from edgexfer.words import people_size, significant
 
 TIMES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms", "mean ms")
 HEADS = ("configuration", "answers", "steady", *TIMES, "images/s", "load ms", "first ms", "memory", "file", "top-1")
@@ -51,8 +50,8 @@ def _row(config: Config, source: str) -> Row:
             images_per_s(config) if timed else MISSING,
             shown(value.get("load_s") if timed else None, milliseconds, origin("load_s")),
             shown(value.get("first_s") if timed else None, milliseconds, origin("first_s")),
-            shown(value.get("peak_rss_bytes") if timed else None, size, origin("peak_rss_bytes")),
-            shown(value.get("size_bytes"), size, origin("size_bytes")),
+            shown(value.get("peak_rss_bytes") if timed else None, people_size, origin("peak_rss_bytes")),
+            shown(value.get("size_bytes"), people_size, origin("size_bytes")),
             shown(value.get("top1"), percent, origin("top1")),
         ),
         is_quiet=not timed,

@@ -12,7 +12,8 @@ from edgexfer.report.machines import by_machine, machine_names
 from edgexfer.report.measured import Config
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Row, Table
-from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, size, times
+from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, times
+from edgexfer.words import people_size
 
 HEADS = ("network", "validation", "test", "calibration error", "parameters", "teacher ÷ this", "operations", "size")
 MOST_MACHINES = 4
@@ -121,7 +122,7 @@ def _run_row(run: FoundRun, measured: Measured, naming: Naming, teacher: Any, po
             shown(scores.get("parameters"), amount, run.origin("/scores/parameters")),
             parameter_ratio(run, teacher, pointer) or MISSING,
             shown(scores.get("operations"), amount, run.origin("/scores/operations")),
-            shown(scores.get("weights_bytes"), size, run.origin("/scores/weights_bytes")),
+            shown(scores.get("weights_bytes"), people_size, run.origin("/scores/weights_bytes")),
             *(_latency([c for c in group if c.run is run]) for _, group in measured),
         ),
     )
@@ -140,7 +141,7 @@ def _file_row(artifact: FoundArtifact, run: FoundRun, measured: Measured) -> Row
             MISSING if on_test else top1,
             top1 if on_test else MISSING,
             *[MISSING] * 4,
-            Value(size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),
+            Value(people_size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),
             *map(_latency, mine),
         ),
     )
@@ -164,7 +165,7 @@ def _told_row(told: Mapping[str, Any], pointer: str, machines: int, *, ensemble:
             shown(told.get("parameters"), amount, f"{pointer}/parameters"),
             MISSING,
             shown(told.get("operations"), amount, f"{pointer}/operations"),
-            shown(told.get("weights_bytes"), size, f"{pointer}/weights_bytes"),
+            shown(told.get("weights_bytes"), people_size, f"{pointer}/weights_bytes"),
             *[MISSING] * machines,
         ),
     )

@@ -12,7 +12,8 @@ from edgexfer.report.measured import mapping, objects
 from edgexfer.report.models import Naming
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.report.tables import Row, Table
-from edgexfer.report.values import Value, is_number, percent, plain, shown, size, small
+from edgexfer.report.values import Value, is_number, percent, plain, shown, small
+from edgexfer.words import people_size
 
 METADATA = "metadata"
 NOT_TOLD = ("format", "artifact", "int8")
@@ -70,7 +71,7 @@ def _facts(artifact: FoundArtifact, run_name: str | None) -> Table:
         Row("precision", (words(info.get("precision")) + (f" for {info['target']}" if info.get("target") else ""),)),
         Row("input", (" × ".join(map(str, shape)) if isinstance(shape, list) else "–",)),
         Row("classes", (_count(info.get("classes"), f"{artifact.label}#{METADATA}/classes"),)),
-        Row("file", (Value(size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),)),
+        Row("file", (Value(people_size(artifact.size_bytes), artifact.size_bytes, f"{artifact.label} | bytes"),)),
         Row("came from", (run_name or words(info.get("parent_sha256")),)),
         Row("SHA-256", (artifact.sha256,)),
     ]

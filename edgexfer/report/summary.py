@@ -15,8 +15,8 @@ from edgexfer.report.measured import Config
 from edgexfer.report.models import fastest_config, median, network_name, on_device, parameter_ratio
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Tile
-from edgexfer.report.values import Value, amount, is_number, percent, points, shown, size
-from edgexfer.words import counted
+from edgexfer.report.values import Value, amount, is_number, percent, points, shown
+from edgexfer.words import counted, people_size
 
 MOST_MACHINES = 3
 SPLITS = {"test": "test", "val": "validation"}
@@ -222,7 +222,7 @@ def tiles(about: Subject) -> list[Tile]:
         found.append(Tile("median latency", median(fastest), note))
     smallest = min(about.artifacts, key=lambda a: a.size_bytes, default=None)
     if smallest is not None:
-        value = Value(size(smallest.size_bytes), smallest.size_bytes, f"{smallest.label} | bytes")
+        value = Value(people_size(smallest.size_bytes), smallest.size_bytes, f"{smallest.label} | bytes")
         found.append(Tile("smallest file", value, f"ONNX, {(smallest.info or {}).get('precision', 'foreign')}"))
     return found
 

@@ -11,7 +11,8 @@ from edgexfer.report import svg
 from edgexfer.report.models import Naming
 from edgexfer.report.records import FoundRun
 from edgexfer.report.tables import Figure, Key, Row, Table
-from edgexfer.report.values import MISSING, percent, plain, shown, significant
+from edgexfer.report.values import MISSING, percent, plain, shown
+from edgexfer.words import significant
 
 CORNERS = {
     ("few", "alike"): "retrain the output layer",

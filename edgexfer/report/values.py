@@ -6,12 +6,13 @@ on the page can be held against the file it was read from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from markupsafe import Markup
+
+from edgexfer.words import significant
 
 Number = float | int
 LARGEST = 1e100
@@ -69,29 +70,12 @@ def points(difference: Number) -> str:
     return f"{sign}{text}"
 
 
-def significant(number: Number, digits: int = 3) -> str:
-    """``number`` with so many significant digits, never in powers of ten and never fewer than its whole part."""
-    if number == 0:
-        return "0"
-    rounded = float(f"{number:.{digits - 1}e}")  # 9.996 has its decimals counted as 10.0
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
-    return f"{number:,.{decimals}f}"
-
-
 def amount(count: Number) -> str:
     """A large count: ``1.04 M``, ``11.2 M``, ``0.98 G``."""
     for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(count) >= unit * 0.9995:
             return f"{significant(count / unit)} {name}"
     return f"{count:g}"
-
-
-def size(count: Number) -> str:
-    """Bytes as ``4.21 MB`` (decimal units)."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit * 0.9995:
-            return f"{significant(count / unit)} {name}"
-    return f"{count:g} B"
 
 
 def duration(seconds: Number) -> str:

@@ -15,6 +15,7 @@ from edgexfer.results import remote
 from edgexfer.results.devices import Device
 from edgexfer.results.remote import Remote, UnreachableError
 from edgexfer.results.result import read_result
+from edgexfer.words import people_size
 
 RETRIES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # waits before a lost connection is tried again
 
@@ -145,7 +146,7 @@ class Visit:
         force = "force" if self._run.force else ""
         there = self._remote.call(remote.LOOK, self._job, force, what="looking for the bundle").decode().strip()
         if there != self._digest:
-            self._step("copying", f"{self._archive.stat().st_size / 1e6:.1f} MB")
+            self._step("copying", people_size(self._archive.stat().st_size))
             self._remote.call(remote.UNPACK, self._digest, given=self._archive, what="copying the bundle")
         if self._run.setup:
             self._step("setting up", "./setup.sh")

@@ -13,9 +13,10 @@ from edgexfer.data import Splits
 from edgexfer.errors import FormatError
 from edgexfer.files import FORMAT, read_json
 from edgexfer.report.tables import Figure, Table
-from edgexfer.report.values import points, significant, small
+from edgexfer.report.values import points, small
 from edgexfer.training import Listener
 from edgexfer.version import __version__
+from edgexfer.words import significant
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from edgexfer.cli.main import cli
 from edgexfer.distill.cache import OutputCache
+from edgexfer.words import people_size
 from edgexfer.workflows.cache import clear, kept
 
 
@@ -52,7 +53,7 @@ def test_everything_is_listed_with_its_size(folder: Path) -> None:
     assert "resnet18: 2 views" in run("list")
     sizes = json.loads(run("size", "--json"))
     assert sizes["bytes"] == sum(entry.size_bytes for entry in kept()) and sizes["folder"] == str(folder)
-    assert "teachers" in run("size") and "MB" in run("size")
+    assert "teachers" in run("size") and f"  {people_size(sizes['bytes'])}  " in run("size")
 
 
 def test_clearing_takes_what_was_named_and_old(folder: Path) -> None:
