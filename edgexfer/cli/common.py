@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgexfer.errors import EdgexferError, RecipeError
 
@@ -175,7 +176,8 @@ def recipe_of(options: dict[str, Any]) -> Any:
     return Recipe(**{key: options.pop(key) for key in RECIPE_KEYS})
 
 
-DATA_KEYS = ("data_root", "download", "strict", "val_split", "test_split", "group_by")
+CUT_KEYS = ("val_split", "test_split", "group_by")
+DATA_KEYS = ("data_root", "download", "strict", *CUT_KEYS)
 
 
 def data_choice_of(source: str, options: dict[str, Any]) -> Any:
@@ -184,7 +186,10 @@ def data_choice_of(source: str, options: dict[str, Any]) -> Any:
 
     taken = {key: options.pop(key) for key in DATA_KEYS}
     root = taken.pop("data_root")
-    return DataChoice(source, str(root) if root else None, **taken, seed=options["seed"])
+    context = click.get_current_context()
+    sources = {context.get_parameter_source(key) for key in (*CUT_KEYS, "seed")}
+    said = bool(sources - {ParameterSource.DEFAULT, None})  # None: the command has no such option
+    return DataChoice(source, str(root) if root else None, **taken, seed=options["seed"], cut_as_said=said)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:

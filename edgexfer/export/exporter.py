@@ -237,6 +237,7 @@ def _prove(model: onnx.ModelProto, answers: _Answers, folding: _Folding, request
             proven.top1_agreement,
             len(answers.images),
         ),
+        cut=request.cut,
         golden=golden_of(on_golden.logits, SEED, tolerance_of(on_golden.logits)),
     )
     return Proven(*graph.attach(model, info))

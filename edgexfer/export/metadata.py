@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,30 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How the data of the run was cut into training, validation and test pictures; see ``edgexfer.data.load_splits``.
+
+    Attributes:
+        val_split: Share held out for validation, where no folder said so.
+        test_split: Share held out for the test, where no folder said so.
+        group_by: Regular expression on file names; files with the same match stayed on one side.
+        seed: Of the draw.
+        fingerprint: SHA-256 over the classes, the pictures' content and their split.
+    """
+
+    val_split: float
+    test_split: float
+    group_by: str | None
+    seed: int
+    fingerprint: str
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What decided the cut, by the names that ``load_splits`` knows."""
+        return {key: value for key, value in asdict(self).items() if key != "fingerprint"}
+
+
+@dataclass(frozen=True)
 class ArtifactInfo:
     """The ``edgexfer`` metadata of an artifact.
 
@@ -87,6 +111,7 @@ class ArtifactInfo:
         proof: The figures of the proof.
         golden: Expected answers.
         target: For int8, the kind of processor it was quantized for (one of ``TARGETS``), else ``None``.
+        cut: How the data of its run was cut; ``None`` where it did not come from one.
         digest: SHA-256 over every tensor, the graph and this metadata, itself excluded.
     """
 
@@ -101,6 +126,7 @@ class ArtifactInfo:
     proof: Proof
     golden: Golden
     target: str | None = None
+    cut: Cut | None = None
     digest: str = ""
 
     def with_digest(self, digest: str) -> ArtifactInfo:
@@ -141,6 +167,8 @@ class ArtifactInfo:
         }
         if self.target is not None:
             value["target"] = self.target
+        if self.cut is not None:
+            value["cut"] = asdict(self.cut)
         return value
 
     def to_json(self) -> str:
@@ -214,7 +242,7 @@ def info_of(model: onnx.ModelProto, where: str) -> ArtifactInfo | None:
 def _from_dict(value: Mapping[str, Any]) -> ArtifactInfo:
     proof, golden, batchnorm = value["proof"], value["golden"], value["batchnorm"]
     fold_error = proof["fold_max_rel_error_f64"]
-    target = value.get("target")
+    target, cut = value.get("target"), value.get("cut")
     info = ArtifactInfo(
         classes=_classes(value["classes"]),
         preprocessing=Preprocessing.from_dict(value["preprocessing"]),
@@ -236,12 +264,24 @@ def _from_dict(value: Mapping[str, Any]) -> ArtifactInfo:
             _finite("tolerance", golden["tolerance"]),
         ),
         target=None if target is None else _one_of("target", target, TARGETS),
+        cut=None if cut is None else _cut(cut),
         digest=str(value["digest"]),
     )
     wrong = {len(row) for row in info.golden.logits} - {len(info.classes)}
     if wrong or not info.golden.logits:
         raise ValueError(f"golden logits of {sorted(wrong)} values for {len(info.classes)} classes")
     return info
+
+
+def _cut(value: Mapping[str, Any]) -> Cut:
+    pattern = value["group_by"]
+    return Cut(
+        val_split=_finite("val_split", value["val_split"]),
+        test_split=_finite("test_split", value["test_split"]),
+        group_by=None if pattern is None else str(pattern),
+        seed=int(value["seed"]),
+        fingerprint=str(value["fingerprint"]),
+    )
 
 
 def _classes(value: Any) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgexfer.errors import ExportError
-from edgexfer.export.metadata import INPUTS, ArtifactInfo
+from edgexfer.export.metadata import INPUTS, ArtifactInfo, Cut
 from edgexfer.export.quantize import Int8, Witnesses
 from edgexfer.export.targets import form_for, target_of
 from edgexfer.preprocessing import Preprocessing
@@ -34,6 +34,7 @@ class ExportRequest:
         plan: A plan file of an earlier int8 export to repeat, byte for byte.
         calibration: How int8 ranges are chosen: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
         max_drop: Points of accuracy that int8 may lose.
+        cut: How the data of the run was cut, for the artifact to remember.
     """
 
     model: str
@@ -49,6 +50,7 @@ class ExportRequest:
     plan: Path | None = None
     calibration: str = "auto"
     max_drop: float = 1.0
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)

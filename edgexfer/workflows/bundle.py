@@ -11,7 +11,7 @@ from edgexfer.errors import DataError
 from edgexfer.export.bundle import write_bundle
 from edgexfer.export.metadata import read_info
 from edgexfer.training import Listener
-from edgexfer.workflows.data import DataChoice, held_out, spread_sample
+from edgexfer.workflows.data import DataChoice, held_out, load_as_cut, spread_sample, warn_of_known_pictures
 
 
 def make_bundle(
@@ -30,14 +30,17 @@ def make_bundle(
         The bundle that was written.
 
     Raises:
-        DataError: The data has other classes than the artifacts.
+        DataError: The data has other classes than the artifacts, or ``out`` lies among its pictures.
     """
+    data.refuse_among_pictures(out)
     info = read_info(artifacts[0])
-    splits = data.load()
+    splits = load_as_cut(info.cut, data)
     unknown = [name for name in splits.classes if name not in info.classes]
     if unknown:
         raise DataError(f"{str(artifacts[0])!r} does not know these classes of {data.source!r}: {', '.join(unknown)}")
     view = spread_sample(held_out(splits), samples)
+    if info.cut is not None:
+        warn_of_known_pictures(info.cut.fingerprint, splits, listener)
     listener.say(f"samples: {len(view)} pictures of the {view.name} split")
     order = np.array([info.classes.index(name) for name in splits.classes])
     store = build_store(view, info.preprocessing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 
 from edgexfer.data import Splits, View, load_splits
 from edgexfer.data.named import named_sets
+from edgexfer.data.scan import find_splits
 from edgexfer.data.sources import DIGITS
 from edgexfer.errors import DataError, FormatError
+from edgexfer.export.metadata import Cut
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Listener
 
@@ -34,6 +37,7 @@ class DataChoice:
         test_split: Share of pictures held out for the test, where no folder says so.
         group_by: Regular expression on file names; files with the same match stay on one side of a split.
         seed: Of the split.
+        cut_as_said: Whether the last four are the user's word also where they are what they are without one.
     """
 
     source: str
@@ -44,22 +48,54 @@ class DataChoice:
     test_split: float = 0.15
     group_by: str | None = None
     seed: int = 0
+    cut_as_said: bool = False
+
+    @property
+    def says_how_to_cut(self) -> bool:
+        """Whether the user says how the data is cut, so that no run's way of it is to be taken."""
+        return self.cut_as_said or self.rules != DataChoice(self.source).rules
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What decides how the data is cut."""
+        return {name: getattr(self, name) for name in _RULES}
 
     def paths(self) -> list[Path]:
         """Where the pictures lie, as far as they lie in a folder that the user names."""
         is_folder = self.source not in (DIGITS, *named_sets())
         return [Path(name) for name in (self.source if is_folder else None, self.data_root) if name]
 
+    def refuse_among_pictures(self, out: Path) -> None:
+        """Refuses a place in the data's own folder where what is written would count as a class from then on.
+
+        Raises:
+            DataError: It is one.
+        """
+        if self.source in (DIGITS, *named_sets()):
+            return
+        root, place = Path(self.source).resolve(), out.resolve()
+        if not root.is_dir() or root not in place.parents:
+            return
+        top, splits = place.relative_to(root).parts[0], find_splits(root).values()
+        if not top.startswith(".") and (not splits or top in splits):
+            raise DataError(
+                f"{str(out)!r} lies among the pictures of {self.source!r}, where it would count as a class the next"
+                " time; choose an --out elsewhere"
+            )
+
     def load(self) -> Splits:
         """The splits; see ``edgexfer.data.load_splits``."""
-        return load_splits(**dataclasses.asdict(self))
+        return load_splits(**self._named())
+
+    def _named(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "cut_as_said"}
 
     def record(self, command: str, argv: list[str]) -> dict[str, Any]:
         """How a run's recipe names the data and the command that was typed."""
         path = Path(self.source)
         place = str(path.resolve()) if path.is_dir() else None
         root = str(Path(self.data_root).resolve()) if self.data_root else None
-        choice = {**dataclasses.asdict(self), "data_root": root}
+        choice = {**self._named(), "data_root": root}
         del choice["download"]
         return {
             "command": command,
@@ -108,13 +144,13 @@ def load_remembered(run: Run, source: str | None, data_root: str | None, listene
             " they are"
         )
     if listener is not None:
-        warn_of_known_pictures(run, splits, listener)
+        warn_of_known_pictures(run.splits_fingerprint, splits, listener)
     return splits
 
 
-def warn_of_known_pictures(run: Run, splits: Splits, listener: Listener) -> None:
-    """Warns where splits are not those that a run was made from."""
-    if splits.fingerprint != run.splits_fingerprint:
+def warn_of_known_pictures(fingerprint: str, splits: Splits, listener: Listener) -> None:
+    """Warns where splits are not those of the fingerprint that a run was made from."""
+    if splits.fingerprint != fingerprint:
         listener.warn(
             f"{splits.source!r} is not, or not split as, the data that the run was made from: {_MAY_BE_KNOWN}"
         )
@@ -122,11 +158,26 @@ def warn_of_known_pictures(run: Run, splits: Splits, listener: Listener) -> None
 
 def split_as_learned(run: Run, data: DataChoice) -> DataChoice:
     """``data``, of a run's own source, cut as the run cut it; as it says itself, where it says anything of it."""
-    rules = {name: getattr(data, name) for name in _RULES}
-    if rules != {name: getattr(DataChoice(""), name) for name in _RULES}:
+    if data.says_how_to_cut:
         return data
     choice = run.recipe.get("choice", {})
     return dataclasses.replace(data, **{name: choice[name] for name in _RULES if name in choice})
+
+
+def cut_of(run: Run) -> Cut:
+    """How a run's data was cut, for what is exported of it."""
+    return Cut(**remembered(run).rules, fingerprint=run.splits_fingerprint)
+
+
+def load_as_cut(cut: Cut | None, data: DataChoice) -> Splits:
+    """``data``, cut as an artifact's run cut it where it is the same pictures and does not say how; else as it says."""
+    if cut is None or data.says_how_to_cut or cut.rules == data.rules:
+        return data.load()
+    with contextlib.suppress(DataError):  # such as a pattern that other pictures' names do not match
+        splits = dataclasses.replace(data, **cut.rules).load()
+        if splits.fingerprint == cut.fingerprint:
+            return splits
+    return data.load()
 
 
 def is_of_the_same_source(run: Run, data: DataChoice) -> bool:

@@ -125,6 +125,7 @@ def distill_data(
     """
     if teaching.quantization_aware:
         _check_rounding(students, recipe, teaching)
+    data.refuse_among_pictures(target.out)
     targets = _targets(students, target)
     used = used_by(data, students, teachers, (teaching.unlabelled, teaching.names_file))
     found = {number: _finished(place, teaching, listener, used) for number, place in enumerate(targets)}

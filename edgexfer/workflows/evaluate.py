@@ -10,7 +10,7 @@ import numpy as np
 from edgexfer import nets
 from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
 from edgexfer.errors import DataError, FormatError
-from edgexfer.export.metadata import read_info
+from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.runs import WEIGHTS_FILE, Run, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
@@ -19,6 +19,7 @@ from edgexfer.workflows.data import (
     DataChoice,
     held_out,
     is_of_the_same_source,
+    load_as_cut,
     split_as_learned,
     warn_of_known_pictures,
 )
@@ -29,7 +30,8 @@ BATCH = 32
 def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> dict[str, Any]:
     """Top-1 of ``model``, overall and by class.
 
-    A run's own data is split as the run split it, unless ``data`` says how; a warning says where the split differs.
+    A run's own data is split as the run split it, also for what was exported of it, unless ``data`` says how; a warning
+    says where a run's split differs.
 
     Args:
         model: A run folder or an ONNX file of ours.
@@ -40,33 +42,35 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     Returns:
         ``{"top1", "images", "split", "per_class": {name: {"top1", "images"}}}``.
     """
-    run = read_run(model) if model.is_dir() else None
-    classes = read_info(model).classes if run is None else run.classes
-    view = _view(data, classes, split, run, listener)
+    known = read_run(model) if model.is_dir() else read_info(model)
+    run = known if isinstance(known, Run) else None
+    view = _view(data, known, split, listener)
     logits = onnx_logits(model, view) if run is None else _run_logits(run, model, view, listener)
     per_class = {
         name: {"top1": top1(logits[chosen], view.labels[chosen]), "images": int(chosen.sum())}
-        for index, name in enumerate(classes)
+        for index, name in enumerate(known.classes)
         if (chosen := view.labels == index).any()
     }
     return {"top1": top1(logits, view.labels), "images": len(view), "split": view.name, "per_class": per_class}
 
 
-def _view(data: DataChoice, classes: tuple[str, ...], split: str, run: Run | None, listener: Listener) -> View:
-    """The pictures to score, their labels in the order of ``classes``."""
+def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Listener) -> View:
+    """The pictures to score, their labels in the order of the classes that the model knows."""
     if split == "all":
         return load_labelled(
-            data.source, classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
+            data.source, known.classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
         )
-    if run is not None and is_of_the_same_source(run, data):
-        splits = split_as_learned(run, data).load()
-        warn_of_known_pictures(run, splits, listener)
+    if isinstance(known, ArtifactInfo):
+        splits = load_as_cut(known.cut, data)
+    elif is_of_the_same_source(known, data):
+        splits = split_as_learned(known, data).load()
+        warn_of_known_pictures(known.splits_fingerprint, splits, listener)
     else:
         splits = data.load()
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
     if view is None:
         raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
-    return map_labels(view, splits.classes, classes, data.source)
+    return map_labels(view, splits.classes, known.classes, data.source)
 
 
 def _run_logits(run: Run, folder: Path, view: View, listener: Listener) -> np.ndarray:

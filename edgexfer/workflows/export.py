@@ -18,7 +18,7 @@ from edgexfer.export.quantize import Witnesses
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
 from edgexfer.training import Listener
-from edgexfer.workflows.data import held_out, load_remembered, spread_sample, take
+from edgexfer.workflows.data import cut_of, held_out, load_remembered, spread_sample, take
 
 WITNESSES = 512
 """Held-out pictures that int8 is compared with float32 on, at most."""
@@ -84,6 +84,7 @@ def export_run(
         max_drop=choice.max_drop,
         input=choice.input,
         force=force,
+        cut=cut_of(run),
     )
     pictures = _pictures(run, splits, choice)
     made = export_network(net.eval(), request, out, pictures=pictures, say=listener.say, bar=listener)

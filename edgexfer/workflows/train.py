@@ -119,6 +119,7 @@ def finetune_data(
         listener: Hears how it goes.
         strategy: How much of the network is retrained; ``full`` if ``None``, ``scratch`` from random weights.
     """
+    data.refuse_among_pictures(target.out)
     finished = target.claim([*data.paths(), *start.paths()])
     if finished is not None:
         listener.say(f"{str(target.out)!r} is finished already")

@@ -99,6 +99,24 @@ def test_what_the_command_reads_is_not_replaced(
     assert files_of(run_folder) == before and len(files_of(photos)) == 60
 
 
+def test_no_run_is_written_where_it_would_be_a_class(colours: Path, small_net: str, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(colours, tmp_path / "photos"))
+    for place in (photos / "run", photos / "red" / "run"):
+        with pytest.raises(DataError, match=r"run' lies among the pictures of .*photos', where it would count as a cl"):
+            fine_tune(photos, Start(small_net), place)
+        with pytest.raises(DataError, match="lies among the pictures"):
+            distill_data(
+                DataChoice(str(photos)), [Start(small_net)], [Start(small_net)], RECIPE, Target(place), Silent(),
+                Teaching(),
+            )  # fmt: skip
+    split = Path(shutil.copytree(photos, tmp_path / "split" / "train")).parent
+    with pytest.raises(DataError, match="lies among the pictures"):
+        fine_tune(split, Start(small_net), split / "train" / "run")
+    for data, place in ((photos, photos / ".runs" / "a"), (split, split / "run")):
+        fine_tune(data, Start(small_net), place)
+        assert is_run(place)
+
+
 def test_only_what_trainings_left_is_replaced(colours: Path, small_net: str, run_folder: Path, tmp_path: Path) -> None:
     other, notes = Path(shutil.copytree(colours, tmp_path / "other")), tmp_path / "notes.txt"
     notes.write_text("mine")

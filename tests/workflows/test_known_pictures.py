@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from edgexfer.cli.main import cli
 from edgexfer.errors import DataError
+from edgexfer.export.metadata import read_info
+from edgexfer.files import read_json
 from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows import evaluate as evaluate_module
+from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice, load_remembered
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.evaluate import evaluate
+from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.train import Start, Target, finetune_data
 from tests.heard import Heard
 
@@ -50,6 +57,44 @@ def test_evaluate_takes_the_pictures_that_the_run_held_out(photos: Path, learned
     evaluate(learned, DataChoice(str(photos), val_split=0.2), "test", heard)
     (said,) = warnings(heard)
     assert "is not, or not split as, the data that the run was made from" in said and MAY_BE_KNOWN in said
+
+
+@pytest.fixture(scope="module")
+def exported(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    artifact = tmp_path_factory.mktemp("exported") / "net.onnx"
+    export_run(learned, artifact, ExportChoice(), Silent())
+    return artifact
+
+
+def test_what_was_exported_remembers_how_the_data_was_cut(
+    photos: Path, learned: Path, exported: Path, tmp_path: Path
+) -> None:
+    cut = read_info(exported).cut
+    assert cut is not None and cut.fingerprint == read_run(learned).splits_fingerprint
+    assert cut.rules == {"val_split": 0.15, "test_split": 0.3, "group_by": None, "seed": 7}
+    scored = {line["file"] for line in read_lines(learned / "predictions.jsonl") if line["split"] == "test"}
+    assert evaluate(exported, DataChoice(str(photos)), "test", Silent())["images"] == len(scored) == 18
+    heard = Heard()
+    made_of = read_json(make_bundle([exported], DataChoice(str(photos)), tmp_path / "own", heard) / "bundle.json", "")
+    assert set(made_of["samples"]) == scored and not warnings(heard)
+
+
+def test_a_cut_that_the_user_names_is_taken_also_where_it_is_the_usual_one(
+    photos: Path, exported: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    make_bundle([exported], DataChoice(str(photos), cut_as_said=True), tmp_path / "said", heard)
+    (said,) = warnings(heard)
+    assert "is not, or not split as, the data that the run was made from" in said and MAY_BE_KNOWN in said
+    for option, images in (("--seed=7", 9), ("--seed=0", 9), ("--strict", 18)):
+        done = CliRunner().invoke(cli, ["evaluate", str(exported), str(photos), option, "--json"])
+        assert json.loads(done.stdout)["images"] == images, option
+
+
+def test_other_pictures_are_cut_as_they_say(colours: Path, photos: Path, exported: Path, tmp_path: Path) -> None:
+    more = Path(shutil.copytree(photos, tmp_path / "more"))
+    Image.new("RGB", (40, 40), "red").save(more / "red" / "more.png")
+    assert evaluate(exported, DataChoice(str(more)), "test", Silent())["images"] == 9
 
 
 def test_evaluate_of_all_looks_where_it_is_told(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
