@@ -18,6 +18,7 @@ GROUND = {
     "preprocessing",
     "runs",
     "progress",
+    "proportions",
     "version",
     "words",
     "torchvision_import",

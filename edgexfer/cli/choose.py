@@ -15,7 +15,8 @@ from edgexfer.cli.talk import Talk
 from edgexfer.errors import DeviceError
 
 if TYPE_CHECKING:
-    from edgexfer.results.choice import Budget, Candidate, Choice, Difference
+    from edgexfer.proportions import Difference
+    from edgexfer.results.choice import Budget, Candidate, Choice
     from edgexfer.workflows.choose import Chosen
     from edgexfer.workflows.data import DataChoice
 
@@ -240,10 +241,10 @@ def _cost(axis: str, value: float) -> str:
 
 
 def _points(difference: Difference) -> str:
-    points = f"{100 * abs(difference.top1):.1f} points"
+    points = f"{100 * abs(difference.value):.1f} points"
     if difference.low <= -1 and difference.high >= 1:
         return points
-    ends = sorted(100 * value * (-1 if difference.top1 < 0 else 1) for value in (difference.low, difference.high))
+    ends = sorted(100 * value * (-1 if difference.value < 0 else 1) for value in (difference.low, difference.high))
     return f"{points} [{ends[0]:+.1f}, {ends[1]:+.1f}]"
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-NORMAL_95 = 1.959964
+from edgexfer.proportions import paired_difference
 
 
 @dataclass(frozen=True)
@@ -24,15 +23,10 @@ class Drop:
 
 
 def paired_drop(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Drop:
-    """The loss from logits ``before`` to ``after``, both ``(N, K)``, on labels ``(N,)``.
-
-    The interval is Wald's for paired proportions with half a picture added to each cell (Agresti and Min 2005).
-    """
+    """The loss from logits ``before`` to ``after``, both ``(N, K)``, on labels ``(N,)``."""
     first, second = before.argmax(axis=1) == labels, after.argmax(axis=1) == labels
-    lost, won, count = int((first & ~second).sum()), int((~first & second).sum()), len(labels)
-    b, c, n = lost + 0.5, won + 0.5, count + 2
-    middle, spread = (b - c) / n, NORMAL_95 * math.sqrt((b + c) - (b - c) ** 2 / n) / n
-    return Drop(100 * (lost - won) / count, (100 * (middle - spread), 100 * (middle + spread)))
+    lost = paired_difference(first.tolist(), second.tolist())
+    return Drop(100 * lost.value, (100 * lost.low, 100 * lost.high))
 
 
 def max_abs_error(found: np.ndarray, wanted: np.ndarray) -> float:

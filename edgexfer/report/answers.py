@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexfer.proportions import Difference, paired_difference
 from edgexfer.report.records import Predictions
 
 Matrix = NDArray[np.int64]
@@ -87,18 +87,9 @@ def sample_right(found: list[Answer], most: int) -> list[Answer]:
     return [answer for _, _, answer in sorted(keyed, key=lambda k: k[:2])[:most]]
 
 
-def paired_difference(first: Predictions, second: Predictions) -> tuple[float, float] | None:
-    """Difference of two accuracies on the same pictures, and its standard error.
-
-    The difference of each picture is -1, 0 or 1; the standard error is their standard deviation over the square root
-    of their number, so that what both get right or wrong together does not count as noise.
-
-    Returns:
-        ``None`` where the two did not see the same pictures.
-    """
-    if first.split != second.split or len(first) < 2 or set(first.files) != set(second.files):
+def accuracy_gap(first: Predictions, second: Predictions) -> Difference | None:
+    """The accuracy of the first minus that of the second; ``None`` where the two did not see the same pictures."""
+    if first.split != second.split or set(first.files) != set(second.files) or not len(first):
         return None
-    right = dict(zip(second.files, second.answers == second.labels, strict=True))
-    mine = first.answers == first.labels
-    gaps = np.array([int(m) - int(right[f]) for f, m in zip(first.files, mine, strict=True)], dtype=np.float64)
-    return float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(len(gaps)))
+    right = dict(zip(second.files, (second.answers == second.labels).tolist(), strict=True))
+    return paired_difference((first.answers == first.labels).tolist(), [right[file] for file in first.files])

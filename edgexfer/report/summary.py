@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgexfer.report.answers import paired_difference
+from edgexfer.report.answers import accuracy_gap
 from edgexfer.report.lineage import Family, Lineage, validation
 from edgexfer.report.machines import by_machine, machine_name, machine_names
 from edgexfer.report.measured import Config
@@ -137,11 +137,10 @@ def _baseline_clause(about: Subject, key: str) -> Markup:
 def _chance(run: FoundRun, baseline: FoundRun) -> str:
     if run.predictions is None or baseline.predictions is None:
         return ""
-    found = paired_difference(run.predictions, baseline.predictions)
-    if found is None or found[0] == 0:
+    found = accuracy_gap(run.predictions, baseline.predictions)
+    if found is None or found.value == 0 or found.shown:
         return ""
-    difference, error = found
-    return "" if abs(difference) > 2 * error else "a difference that so few pictures cannot tell from chance"
+    return "a difference that so few pictures cannot tell from chance"
 
 
 def _speed_sentence(about: Subject) -> Markup:

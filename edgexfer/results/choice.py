@@ -3,10 +3,10 @@ r"""Which of several measured models fits a budget: the most accurate one, and w
 A candidate beats another where it is at least as good in everything that counts (accuracy, latency, and whatever else
 has a budget) and better in something; those that nobody beats are the Pareto front.
 
-Two accuracies on the same pictures, where it is known which pictures were answered right, are compared in pairs
-(McNemar 1947; Fleiss, Levin and Paik 2003, section 13.1). Where only the shares are known they are compared as if the
-pictures were others (Newcombe 1998, "Interval estimation for the difference between independent proportions", method
-10), which on the same pictures is too wide and so never claims too much.
+Two accuracies on the same pictures, where it is known which pictures were answered right, are compared in pairs. Where
+only the shares are known they are compared as if the pictures were others (Newcombe 1998, "Interval estimation for the
+difference between independent proportions", method 10), which on the same pictures is too wide and so never claims too
+much.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgexfer.device import load
+from edgexfer.proportions import Difference, paired_difference, wilson
 
-TWO_SIDED_95 = 1.959964
 AXES = ("latency_s", "size_bytes", "memory_bytes")
 
 
@@ -35,28 +34,6 @@ class Accuracy:
     top1: float
     images: int
     right: tuple[bool, ...] = ()
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One accuracy minus another.
-
-    Attributes:
-        top1: The difference, -1 to 1.
-        low: Lower end of its 95% interval; -1 where the number of pictures is not known.
-        high: Upper end; 1 likewise.
-        paired: Whether the same pictures were compared one by one.
-    """
-
-    top1: float
-    low: float
-    high: float
-    paired: bool
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -192,7 +169,6 @@ def difference(first: Accuracy, second: Accuracy) -> Difference:
         return paired_difference(first.right, second.right)
     if not (first.images and second.images):
         return Difference(gap, -1.0, 1.0, paired=False)
-    wilson = load("_edgexfer_split").wilson
     (low, high), (below, above) = (wilson(one.top1 * one.images, one.images) for one in (first, second))
     return Difference(
         gap,
@@ -200,23 +176,6 @@ def difference(first: Accuracy, second: Accuracy) -> Difference:
         gap + math.hypot(high - first.top1, second.top1 - below),
         paired=False,
     )
-
-
-def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
-    """The share of the first minus that of the second, of which each holds whether a picture was answered right.
-
-    Of n pictures b are right in the first only and c in the second only: (b - c) / n, with a standard error of
-    sqrt(b + c - (b - c)^2 / n) / n (McNemar's setting). Pictures on which both agree say nothing.
-
-    Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions or Percentages", 1947;
-    Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 2003, section 13.1.
-    """
-    count = len(first)
-    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
-    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    gap = (only_first - only_second) / count
-    error = math.sqrt(max(only_first + only_second - count * gap * gap, 0.0)) / count
-    return Difference(gap, gap - TWO_SIDED_95 * error, gap + TWO_SIDED_95 * error, paired=True)
 
 
 def _alike(chosen: Candidate, fitting: Sequence[Candidate]) -> Alike | None:

@@ -31,7 +31,7 @@ from edgexfer.transfer.blocks import EMBEDDING, Place
 from edgexfer.transfer.crossings import MOST_VIEWS
 from edgexfer.transfer.features import Extractor, Rows
 from edgexfer.transfer.head import fit_on_features, ready_student
-from edgexfer.transfer.measures import Interval, h_score, knn_top1, logme, wilson
+from edgexfer.transfer.measures import Interval, h_score, knn_top1, logme, share_of
 from edgexfer.transfer.probe import Probe, probe_by_depth, sampled
 from edgexfer.transfer.strategy import WORDS
 
@@ -199,7 +199,7 @@ def measure(
         rarest=int(counts[counts > 0].min()),
         chance=chance,
         probe=fitted.top1 or Interval(chance, 0.0, 1.0),
-        knn=wilson(knn_top1(embedding[chosen], labels[chosen], groups=together) * len(chosen), len(chosen)),
+        knn=share_of(knn_top1(embedding[chosen], labels[chosen], groups=together) * len(chosen), len(chosen)),
         logme=logme(embedding[chosen], labels[chosen]),
         h_score=h_score(embedding[chosen], labels[chosen]),
         probe_by_depth=tuple(probes),

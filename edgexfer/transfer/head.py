@@ -32,7 +32,7 @@ from edgexfer.transfer.logistic import (
     cross_validate,
     fit_head,
 )
-from edgexfer.transfer.measures import Interval, wilson
+from edgexfer.transfer.measures import Interval, share_of
 from edgexfer.transfer.strategy import Strategy
 
 FULL_PATH_TOLERANCE = 1e-3
@@ -115,7 +115,7 @@ def held_out_top1(validation: CrossValidation, labels: Ints) -> Interval:
     """Accuracy of the held-out pictures; the interval counts each picture once, however often it was asked."""
     asked = (validation.predicted >= 0).any(axis=0)
     share = validation.top1(labels)
-    return wilson(share * int(asked.sum()), int(asked.sum()))
+    return share_of(share * int(asked.sum()), int(asked.sum()))
 
 
 def put_head(net: nets.Network, head: LinearHead) -> None:

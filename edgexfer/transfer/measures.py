@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from edgexfer.errors import TrainingError
+from edgexfer.proportions import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,20 +50,15 @@ class Interval:
     high: float
 
 
-def wilson(right: float, count: int, z: float = 1.959964) -> Interval:
-    """The 95% interval of a share (Wilson 1927), sound at 0 and 1 and for few pictures.
+def share_of(right: float, count: int) -> Interval:
+    """A share with its 95% interval (``edgexfer.proportions.wilson``); ``right`` may be a mean over repeats.
 
-    Args:
-        right: How many of ``count`` were right; may be a mean over repeats.
-        count: How many were asked, at least 1.
-        z: Standard normal quantile.
+    Raises:
+        TrainingError: ``count`` is 0.
     """
     if count < 1:
         raise TrainingError("no picture was asked, so there is no accuracy to state")
-    share = right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
+    return Interval(right / count, *wilson(right, count))
 
 
 def logme(features: NDArray[np.floating], labels: Ints) -> float:

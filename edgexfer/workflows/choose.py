@@ -14,10 +14,10 @@ import numpy as np
 from edgexfer.data import Splits, View, map_labels
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import read_info
+from edgexfer.proportions import Difference
 from edgexfer.report.gather import gather
 from edgexfer.report.records import Found
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
-from edgexfer.results.choice import Difference
 from edgexfer.training import Listener
 from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
 from edgexfer.workflows.data import DataChoice, held_out
@@ -188,4 +188,4 @@ def _files(found: Found, place: Path) -> list[tuple[Any, Path]]:
 
 
 def _difference(value: Difference) -> dict[str, Any]:
-    return {"top1": value.top1, "low": value.low, "high": value.high, "paired": value.paired}
+    return {"top1": value.value, "low": value.low, "high": value.high, "paired": value.paired}

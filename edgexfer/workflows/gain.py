@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgexfer.results.choice import paired_difference
+from edgexfer.proportions import paired_difference
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def paired_gain(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str,
     first, second = _right(mine, split), _right(theirs, split)
     files = sorted(first.keys() & second.keys())
     found = paired_difference([first[file] for file in files], [second[file] for file in files])
-    return Gain(found.top1, found.low, found.high, len(files), split)
+    return Gain(found.value, found.low, found.high, len(files), split)
 
 
 def _right(lines: Sequence[Mapping[str, Any]], split: str) -> dict[str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgexfer.proportions import paired_difference
 from edgexfer.report import answers
 from edgexfer.report.records import Predictions
 
@@ -51,12 +52,10 @@ def test_right_answers_take_turns_over_the_classes_and_are_always_the_same() -> 
 def test_a_paired_difference_ignores_what_both_get_right() -> None:
     labels = [0] * 100
     first, second = predictions(labels, [0] * 100), predictions(labels, [0] * 96 + [1] * 4)
-    difference, error = answers.paired_difference(first, second) or (0.0, 0.0)
-    assert difference == pytest.approx(0.04, abs=1e-12)
-    assert error == pytest.approx(np.std([0] * 96 + [1] * 4, ddof=1) / 10, abs=1e-12)
+    assert answers.accuracy_gap(first, second) == paired_difference([True] * 100, [True] * 96 + [False] * 4)
 
 
 def test_other_pictures_are_not_paired() -> None:
     first = predictions([0, 1], [0, 1])
-    assert answers.paired_difference(first, predictions([0, 1], [0, 1], split="val")) is None
-    assert answers.paired_difference(first, predictions([0, 1, 2], [0, 1, 2])) is None
+    assert answers.accuracy_gap(first, predictions([0, 1], [0, 1], split="val")) is None
+    assert answers.accuracy_gap(first, predictions([0, 1, 2], [0, 1, 2])) is None

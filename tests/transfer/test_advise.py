@@ -10,15 +10,15 @@ import pytest
 
 from edgexfer.transfer.advise import Measurements, advice_from, measure
 from edgexfer.transfer.blocks import Place
-from edgexfer.transfer.measures import wilson
+from edgexfer.transfer.measures import share_of
 from edgexfer.transfer.probe import Probe
 
 
 def measured(images: int, classes: int, top1: float, inner: float | None = None) -> Measurements:
     probes = (Probe("layer3", 0.5, inner), Probe("embedding", 1.0, top1)) if inner is not None else ()
     return Measurements(
-        images, classes, images / classes, images // classes, 1 / classes, wilson(top1 * images, images),
-        wilson(top1 * images, images), -0.1, 2.0, probes,
+        images, classes, images / classes, images // classes, 1 / classes, share_of(top1 * images, images),
+        share_of(top1 * images, images), -0.1, 2.0, probes,
     )  # fmt: skip
 
 

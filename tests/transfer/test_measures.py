@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from sklearn.neighbors import KNeighborsClassifier
 
 from edgexfer.errors import TrainingError
-from edgexfer.transfer.measures import h_score, knn_top1, logme, wilson
+from edgexfer.transfer.measures import h_score, knn_top1, logme, share_of
 
 
 def features_of(count: int, width: int, classes: int, signal: float) -> tuple[np.ndarray, np.ndarray]:
@@ -82,13 +82,13 @@ def test_neighbours_of_ones_own_group_do_not_vote() -> None:
 
 
 def test_intervals_have_literal_ends() -> None:
-    half = wilson(50, 100)
+    half = share_of(50, 100)
     assert (half.value, half.low, half.high) == pytest.approx((0.5, 0.40383, 0.59617), abs=1e-5)
-    none = wilson(0, 10)
+    none = share_of(0, 10)
     assert (none.low, none.high) == pytest.approx((0.0, 0.27753), abs=1e-5)
-    assert wilson(5, 5).high == 1.0 and wilson(5, 5).low == pytest.approx(0.56552, abs=1e-5)
+    assert share_of(5, 5).high == 1.0 and share_of(5, 5).low == pytest.approx(0.56552, abs=1e-5)
     with pytest.raises(TrainingError, match="no picture"):
-        wilson(0, 0)
+        share_of(0, 0)
 
 
 def test_logme_is_finite_where_features_fit_every_picture_or_none() -> None:
