@@ -102,16 +102,26 @@ def _add_file(basket: _Basket, path: Path) -> bool:
 
 
 def _walk(basket: _Basket, top: Path) -> None:
-    """Looks through a folder, breadth held in bounds so that a data set named by mistake does not take minutes."""
+    """Looks through a folder, each of those in it on its own, so that a data set among them hides none of the others."""
+    _look_through(basket, top, 0)
+    _, folders, _ = next(os.walk(top), (top, [], []))
+    for name in _looked_into(folders):
+        if not (top / name).is_symlink():
+            _look_through(basket, top / name, DEPTH - 1)
+
+
+def _look_through(basket: _Basket, top: Path, depth: int) -> None:
+    """Takes what lies in a folder, down to ``depth`` levels below it, as long as the files are not too many to read."""
     entries = 0
     for place, folders, files in os.walk(top):
         here = Path(place)
-        is_deep = len(here.relative_to(top).parts) >= DEPTH
-        folders[:] = [] if is_deep else sorted(f for f in folders if not f.startswith(".") and f not in PASSED_OVER)
+        is_deep = len(here.relative_to(top).parts) >= depth
+        folders[:] = [] if is_deep else _looked_into(folders)
         entries += len(files)
         if entries > MOST_ENTRIES:
             basket.notes.append(
-                f"{str(top)!r} holds more than {MOST_ENTRIES:,} files; looked through the first ones only"
+                f"{str(top)!r} holds more than {MOST_ENTRIES:,} files; looked through the first ones only, so name what"
+                " else of it is wanted"
             )
             return
         if RUN_FILE in files:
@@ -121,6 +131,10 @@ def _walk(basket: _Basket, top: Path) -> None:
         for name in sorted(files):
             if not name.startswith("."):
                 _add_file(basket, here / name)
+
+
+def _looked_into(folders: Sequence[str]) -> list[str]:
+    return sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
 
 
 def _read_all(basket: _Basket) -> Found:

@@ -245,10 +245,29 @@ def test_a_run_that_names_no_classes(make: Any, tmp_path: Path) -> None:
 
 
 def test_a_huge_folder_is_left_half_way_and_says_so(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make.run(tmp_path / "run", images=10)
+    make.run(tmp_path / "a", images=10)
     for i in range(30):
-        _write(tmp_path / f"z/{i}/x", "")
+        _write(tmp_path / f"data/{i}/x", "")
+    make.run(tmp_path / "data/z", images=10)
+    make.run(tmp_path / "z/deep/run", images=10)
     monkeypatch.setattr("edgexfer.report.gather.MOST_ENTRIES", 20)
     found = gather([tmp_path])
-    assert len(found.runs) == 1
-    assert "holds more than 20 files" in found.notes[0]
+    assert [run.label for run in found.runs] == ["a", "z/deep/run"]
+    (said,) = found.notes
+    assert said.startswith(f"{str(tmp_path / 'data')!r} holds more than 20 files; looked through the first ones only")
+    assert gather([tmp_path, tmp_path / "data/z"]).runs[-1].label == "data/z"
+
+
+def test_files_beside_the_folders_do_not_hide_what_lies_in_them(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(30):
+        _write(tmp_path / f"{i}.json", "{}")
+    make.run(tmp_path / "run", images=10)
+    (tmp_path / "again").symlink_to(tmp_path / "run", target_is_directory=True)
+    make.run(tmp_path / "1/2/3/4/5", images=10)
+    make.run(tmp_path / "1/2/3/4/too/deep", images=10)
+    monkeypatch.setattr("edgexfer.report.gather.MOST_ENTRIES", 20)
+    found = gather([tmp_path])
+    assert [run.label for run in found.runs] == ["1/2/3/4/5", "run"]
+    assert len(found.notes) == 1 and found.notes[0].startswith(f"{str(tmp_path)!r} holds more than 20 files")
