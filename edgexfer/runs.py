@@ -25,6 +25,8 @@ METRICS_FILE = "metrics.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
 LOG_FILE = "log.txt"
 RESUME_FOLDER = "resume"
+BASELINE_FOLDER = "hard-label-baseline"
+"""The run of the same network without a teacher, inside that of a student."""
 _KINDS = {
     **dict.fromkeys(("model", "splits_fingerprint", "created", "edgexfer_version"), str),
     "seed": int,

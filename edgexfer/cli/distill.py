@@ -213,7 +213,7 @@ def command(
 
 
 def _summary(result: DistillResult, swap: Swap | None) -> dict[str, Any]:
-    from edgexfer.workflows.distill import BASELINE_FOLDER
+    from edgexfer.runs import BASELINE_FOLDER
     from edgexfer.workflows.train import run_summary
 
     summary = run_summary(result.out, result.student)

@@ -9,6 +9,7 @@ from typing import Any
 from edgexfer.report.measured import Config, mapping, recommended
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.values import is_number
+from edgexfer.runs import BASELINE_FOLDER
 
 UNKNOWN = -1.0
 
@@ -90,7 +91,11 @@ def _family(student: FoundRun, runs: tuple[FoundRun, ...]) -> Family:
 
 
 def _baseline(student: FoundRun, runs: tuple[FoundRun, ...]) -> FoundRun | None:
-    """The run that differs from the student only in having had no teacher; the nearest folder wins."""
+    """The run that differs from the student only in having had no teacher; the nearest folder wins.
+
+    Of a student that learned from further pictures without labels the one made beside it has as many steps, which are
+    more epochs of fewer pictures; of any other run the epochs have to be equal.
+    """
     alike = [
         run
         for run in runs
@@ -98,10 +103,11 @@ def _baseline(student: FoundRun, runs: tuple[FoundRun, ...]) -> FoundRun | None:
         and run.run.model == student.run.model
         and run.run.splits_fingerprint == student.run.splits_fingerprint
         and run.run.seed == student.run.seed
-        and _epochs(run) == _epochs(student)
     ]
-    inside = [run for run in alike if student.folder in run.folder.parents]
-    return next(iter(inside or alike), None)
+    own = [run for run in alike if run.folder == student.folder / BASELINE_FOLDER]
+    as_long = [run for run in alike if _epochs(run) == _epochs(student)]
+    inside = [run for run in as_long if student.folder in run.folder.parents]
+    return next(iter(own or inside or as_long), None)
 
 
 def _epochs(run: FoundRun) -> Any:

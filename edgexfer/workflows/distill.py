@@ -20,7 +20,7 @@ from edgexfer.distill import (
 )
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
-from edgexfer.runs import PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
+from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
 from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.ranks import current_ranks
@@ -31,7 +31,6 @@ from edgexfer.workflows.teachers import make_teachers
 from edgexfer.workflows.train import Start, Target, prepare_start
 
 TEACHERS_FOLDER = "teachers"
-BASELINE_FOLDER = "hard-label-baseline"
 ROUNDED_RATE = 0.1
 """Learning rate with int8's rounding beside the usual one for trained weights."""
 

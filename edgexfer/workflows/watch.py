@@ -10,11 +10,11 @@ from typing import Any
 
 from edgexfer.errors import EdgexferError, FormatError
 from edgexfer.progress import Progress, is_there, read_progress
-from edgexfer.runs import METRICS_FILE, RESUME_FOLDER, is_run, read_lines, read_run
+from edgexfer.runs import BASELINE_FOLDER, METRICS_FILE, RESUME_FOLDER, is_run, read_lines, read_run
 
 WAITING, RUNNING, BETWEEN, FINISHED, INTERRUPTED = "waiting", "running", "between", "finished", "interrupted"
 DEPTH = 3
-ASIDE = ("teachers", "hard-label-baseline")
+ASIDE = ("teachers", BASELINE_FOLDER)
 """Folders inside a run that hold what was trained for it, not what was asked for."""
 
 

@@ -49,6 +49,17 @@ def test_another_seed_or_length_is_no_baseline(make: Any, tmp_path: Path) -> Non
     assert family.baseline is None
 
 
+def test_the_baseline_that_was_made_for_a_student_may_have_other_epochs(make: Any, tmp_path: Path) -> None:
+    make.run(tmp_path / "s", command="distill", images=20)
+    make.run(tmp_path / "a", command="baseline", images=20)
+    own = make.run(tmp_path / "s/hard-label-baseline", command="baseline", images=20, epochs=30)
+    (family,) = link(gather([tmp_path])).families
+    assert family.baseline is not None and family.baseline.folder == own
+    make.run(own, command="baseline", images=20, seed=1)
+    (family,) = link(gather([tmp_path])).families
+    assert family.baseline is not None and family.baseline.label == "a"
+
+
 def test_the_best_student_is_chosen_on_validation(make: Any, tmp_path: Path) -> None:
     for name, val, test in (("a", 0.9, 0.99), ("b", 0.95, 0.5)):
         run = make.run(tmp_path / name, command="distill", images=20, seed=ord(name))
