@@ -65,7 +65,8 @@ def _run(name: str, data: str, out: Path, force: bool, as_json: bool, options: d
     entry = studies()[name]
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--out {str(out)!r} is a file; a study makes a folder")
-    from edgexfer.studies.running import PAGE_FILE, STUDY_FILE, StudyTarget, run_study
+    from edgexfer.studies.folder import PAGE_FILE, STUDY_FILE
+    from edgexfer.studies.running import StudyTarget, run_study
     from edgexfer.workflows.train import Start, pair_weights
 
     seeds, fast, (models, weights) = options.pop("seeds"), options.pop("fast"), options.pop("networks")

@@ -18,6 +18,15 @@ from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import FORMAT, read_json, remove, to_json, write_json
 from edgexfer.runs import utc_now
 from edgexfer.studies.catalogue import Entry, studies
+from edgexfer.studies.folder import (
+    IDENTITY_FILE,
+    PAGE_FILE,
+    SEEDS_FOLDER,
+    STUDY_FILE,
+    WORK_FOLDER,
+    check_folder,
+    make_room,
+)
 from edgexfer.studies.page import write_page
 from edgexfer.studies.values import Lab, Measured, Study, StudyResult
 from edgexfer.training import Listener
@@ -26,8 +35,6 @@ from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
-STUDY_FILE, PAGE_FILE = "study.json", "study.html"
-SEEDS_FOLDER, WORK_FOLDER = "seeds", "work"
 USUAL_SEEDS = (0, 1, 2)
 _FACTS = ("system", "architecture", "cpu", "cpu_features", "cores", "memory_bytes", "virtual", "python")
 
@@ -38,7 +45,7 @@ class StudyTarget:
 
     Attributes:
         out: Its folder.
-        force: Whether what is there may be replaced.
+        force: Whether a study that is there may be replaced.
         argv: The command as it was typed.
     """
 
@@ -73,19 +80,27 @@ def run_study(
     Raises:
         UnknownNameError: No study goes by that name.
         RecipeError: There are no seeds, or one twice, or networks were named that the study does not take.
-        WouldOverwriteError: Something else lies in ``target.out``, and ``force`` is off.
+        WouldOverwriteError: Another study lies in ``target.out``, and ``force`` is off; or what no study left, or what
+            this one reads, lies where it would be replaced.
     """
     entry = _entry(name, seeds, starts)
     study = entry.load()
+    used = [*data.paths(), *(path for start in starts for path in start.paths())]
+    check_folder(target.out, seeds, force=target.force, used=used)
+
+    def lab_of(seed: int) -> Lab:
+        splits = dataclasses.replace(data, seed=seed).load()
+        return Lab(splits, seed, fast, target.out / WORK_FOLDER / f"{seed}", listener, data, tuple(starts))
+
     if target.force:
-        for there in (SEEDS_FOLDER, WORK_FOLDER, STUDY_FILE, PAGE_FILE):
-            remove(target.out / there)
+        for seed in seeds:
+            lab_of(seed)  # pictures that cannot be used are refused while what is there still is
+        make_room(target.out)
     measured: list[Measured] = []
     classes: tuple[str, ...] = ()
     for seed in seeds:
-        splits = dataclasses.replace(data, seed=seed).load()
-        classes = splits.classes
-        lab = Lab(splits, seed, fast, target.out / WORK_FOLDER / f"{seed}", listener, data, tuple(starts))
+        lab = lab_of(seed)
+        classes = lab.splits.classes
         measured.append(_seed(entry, study, lab, target))
     result = StudyResult(
         name=name,
@@ -158,7 +173,7 @@ def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured
 
 def _claim_work(work: Path, identity: dict[str, Any]) -> None:
     """The seed's folder for runs: gone on with where it is of the same study, emptied otherwise."""
-    note = work / "identity.json"
+    note = work / IDENTITY_FILE
     if note.is_file() and read_json(note, "study's work folder").get("identity") == identity:
         return
     remove(work)
