@@ -55,6 +55,7 @@ ARMS = {
     "dist": Arm(ONE, Teaching(Objective("dist"))),
     "dkd": Arm(ONE, Teaching(Objective("dkd"))),
     "hard-high-lr": Arm(lr=4e-3),
+    "default-mixup": Arm(ONE, mixup=0.5),
     "kd-mixup": Arm(ONE, Teaching(KD), mixup=0.5),
     "kd-strong": Arm(ONE, Teaching(KD), augment="strong"),
     "hard-mixup": Arm(mixup=0.5),
