@@ -75,6 +75,9 @@ def test_lines_come_back_and_damage_is_located(tmp_path: Path) -> None:
     assert read_lines(path) == []
     write_lines(path, [{"epoch": 1}, {"epoch": 2}])
     assert read_lines(path) == [{"epoch": 1}, {"epoch": 2}]
+    odd = [{"file": f"a{letter}b.jpg"} for letter in "\u2028\u2029\x85\x0b\x1c\r\n"]
+    write_lines(path, odd)
+    assert read_lines(path) == odd
     path.write_text('{"epoch": 1}\n{"epo')
     with pytest.raises(FormatError, match="line 2, is not valid JSON"):
         read_lines(path)

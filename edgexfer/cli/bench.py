@@ -15,7 +15,7 @@ from edgexfer.cli.common import common_options, emit
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--min-seconds", type=click.FloatRange(0), default=10.0, show_default=True, help="Least time a model.")
 @click.option("--min-runs", type=click.IntRange(1), default=100, show_default=True, help="Fewest timed inferences.")
-@click.option("--threads", help="Thread counts, such as 1,2.  [default: 1]")
+@click.option("--threads", help="Thread counts, such as 1,2.  [default: 1; with --on or --fleet 1 and every core]")
 @click.option("--rounds", help="Turns of each configuration, each in a fresh process.  [default: 3]")
 @click.option("--precision", help="Stop early once the median is this well known, such as 2%.")
 @click.option("--scenario", help="single-stream, multi-stream, offline, sustained; several with commas.")

@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from edgexfer.errors import EdgexferError, RecipeError
+from edgexfer.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -207,22 +208,33 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 
 
 def _checked(command: click.Command, table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    options = {p.name: p for p in command.params if isinstance(p, click.Option) and p.name != "config"}
-    taken, mistakes = {}, []
+    known = [p for p in command.params if isinstance(p, click.Option) and p.name != "config"]
+    options = {name.removeprefix("--"): option for option in known for name in option.opts}
+    taken: dict[str, Any] = {}
+    mistakes = []
     for key, value in table.items():
-        name = key.replace("-", "_")
-        option = options.get(name)
-        if option is None:
-            allowed = ", ".join(sorted(str(o).replace("_", "-") for o in options))
+        option = options.get(key.replace("_", "-"))
+        if option is None or option.name is None:
+            allowed = ", ".join(sorted(options))
             mistakes.append(f"{key!r} is not an option of {command.name} (allowed: {allowed})")
             continue
         try:
-            values = value if isinstance(value, list) else [value]
-            for item in values if option.multiple else [value]:
-                option.type.convert(item, option, None)
-            taken[name] = values if option.multiple else value
+            taken[option.name] = _converted(option, value)
         except click.ClickException as error:
-            mistakes.append(f"{key} = {value!r}: {error.format_message()}")
+            mistakes.append(f"{key} = {value!r}: {error.message}")
     if mistakes:
         raise RecipeError.gathered(f"{path.name}: {mistake}" for mistake in mistakes)
     return taken
+
+
+def _converted(option: click.Option, value: Any) -> Any:
+    """A value of a recipe file as the option takes it: a list for one that takes several, else a single value."""
+    values = value if isinstance(value, list) else [value]
+    wanted = len(values) if option.multiple else option.nargs
+    if len(values) != wanted or (isinstance(value, list) and wanted == 1 and not option.multiple):
+        raise click.BadParameter(f"expected {counted(wanted, 'value')}")
+    for one in values:
+        if isinstance(one, bool) and not option.is_flag:
+            raise click.BadParameter("true and false are for options without a value")
+        option.type.convert(one, option, None)
+    return values if option.multiple else value

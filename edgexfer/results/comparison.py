@@ -10,7 +10,7 @@ from typing import Any
 
 from edgexfer.errors import DeviceError
 from edgexfer.results.facts import VARIABLES, akin, check_known, differences, facts_of, forbidden
-from edgexfer.results.observed import observation
+from edgexfer.results.observed import moments_of, observation
 from edgexfer.results.result import BenchmarkResult, Config, read_result
 from edgexfer.results.statistics import CONFIDENCE, Interval, ratio_of_medians, summary
 from edgexfer.words import counted
@@ -168,8 +168,20 @@ def _together(group: Sequence[BenchmarkResult]) -> BenchmarkResult:
         same = [c for r in group for c in r.configs if c.timed and facts_of(r, c) == facts_of(first, config)]
         times = tuple(time for c in same for time in c.latency_s)
         runs = tuple(count for c in same for count in (c.runs or (len(c.latency_s),)))
-        configs.append(replace(config, latency_s=times, runs=runs) if config.timed else config)
+        merged = replace(config, latency_s=times, runs=runs, stable=_stable(same), observed=_observed(same))
+        configs.append(merged if config.timed else config)
     return replace(first, configs=tuple(configs))
+
+
+def _stable(configs: Sequence[Config]) -> bool | None:
+    """Whether all of them were; ``None`` where none says anything else."""
+    verdicts = {config.stable for config in configs}
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _observed(configs: Sequence[Config]) -> dict[str, Any]:
+    """Every moment at which something was observed in one of the runs."""
+    return {"during": [moment for config in configs for moment in moments_of(config.observed)]}
 
 
 def compare(first: BenchmarkResult, second: BenchmarkResult, vary: str) -> Comparison:

@@ -23,6 +23,8 @@ from typing import Any
 
 from edgexfer.errors import DeviceError
 
+FLEET_FILE = "fleet.json"
+"""What became of each device, beside the devices' own results."""
 FOLDER = "edgexfer-bench"
 PYTHON = "python3"
 _KEYS = ("name", "host", "dir", "python", "options")
@@ -119,6 +121,10 @@ def _checked(devices: Sequence[Device], where: str) -> tuple[Device, ...]:
             raise DeviceError(f"{device.host!r} in {where} is no host; expected such as pi@kitchen")
         if not _NAME.fullmatch(device.name):
             raise DeviceError(f"{device.name!r} in {where} is no name; use letters, digits, dots, - and _")
+        if f"{device.name}.json".casefold() == FLEET_FILE:
+            raise DeviceError(
+                f"{device.name!r} in {where} is how {FLEET_FILE}, of all devices, is called; name it otherwise"
+            )
     names = [device.name.casefold() for device in devices]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -19,10 +19,9 @@ from typing import Any
 
 from edgexfer.errors import DeviceError
 from edgexfer.files import read_json, sha256_file, write_json
-from edgexfer.results.devices import Device
+from edgexfer.results.devices import FLEET_FILE, Device
 from edgexfer.results.visit import RETRIES_S, FleetRun, Outcome, Tell, Visit
 
-FLEET_FILE = "fleet.json"
 BUNDLE_FILE = "bundle.json"
 LOOK_S = 0.5
 """How often one who waits looks whether somebody pressed Ctrl-C."""

@@ -16,9 +16,7 @@ def observation(observed: Mapping[str, Any]) -> dict[str, Any]:
         ``temperature_c`` (highest), ``clock_hz`` (lowest), ``load_1min`` (highest), ``throttled`` (what was live, by
         name) and ``note``, a few words where the board was throttled, else an empty text.
     """
-    during = observed.get("during")
-    moments = [observed.get("before"), *(during if isinstance(during, list) else []), observed.get("after")]
-    states = [moment for moment in moments if isinstance(moment, Mapping)]
+    states = moments_of(observed)
     throttled = sorted({word for state in states for word in _live(state)})
     return {
         "temperature_c": max(_numbers(states, "temperature_c"), default=None),
@@ -27,6 +25,13 @@ def observation(observed: Mapping[str, Any]) -> dict[str, Any]:
         "throttled": throttled,
         "note": f"the board reported {', '.join(throttled)} meanwhile" if throttled else "",
     }
+
+
+def moments_of(observed: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The states before, during and after, in their order; what is none is left out."""
+    during = observed.get("during")
+    moments = [observed.get("before"), *(during if isinstance(during, list) else []), observed.get("after")]
+    return [moment for moment in moments if isinstance(moment, Mapping)]
 
 
 def _live(state: Mapping[str, Any]) -> list[str]:

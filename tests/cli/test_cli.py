@@ -49,6 +49,19 @@ def test_all_mistakes_of_a_recipe_file_are_told_together(tmp_path: Path) -> None
     assert "batch-size = 'many'" in result.stderr
 
 
+def test_a_recipe_file_holds_lists_where_an_option_takes_several(tmp_path: Path) -> None:
+    recipe, command = tmp_path / "recipe.toml", ["finetune", "none", "--model", "x", "--out", str(tmp_path / "o")]
+    recipe.write_text("mean = [0.485, 0.456, 0.406]\nweights = 'none'\nbalance = true\n")
+    assert "Error: there is no" in run(*command, "--config", str(recipe)).stderr
+    recipe.write_text("epochs = [3]\nlr = true\nstd = [0.2, 0.2]\npatience = 0\n")
+    said = run(*command, "--config", str(recipe)).stderr
+    assert "epochs = [3]: expected 1 value" in said and "std = [0.2, 0.2]: expected 3 values" in said
+    assert "lr = True: true and false are for options without a value" in said and "patience = 0: 0 is not in" in said
+    recipe.write_text("student = ['tiny-darknet', 'nothing']\nteacher = 'none'\n")
+    both = run("distill", "digits", "--out", str(tmp_path / "o"), "--config", str(recipe)).stderr
+    assert "there is no network 'no" in both or "none" in both
+
+
 def test_the_command_line_wins_over_the_recipe_file(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('lr = -1.0\naugment = "none"\n')

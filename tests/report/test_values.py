@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from markupsafe import escape
 
-from edgexfer import words
 from edgexfer.report import values
 
 
@@ -21,16 +18,10 @@ from edgexfer.report import values
         (values.points(-0.0134), "−1.3"),
         (values.points(0.02), "+2.0"),
         (values.points(0.0004), "0.0"),
-        (words.significant(0.62345), "0.623"),
-        (words.significant(1594.2), "1,594"),
-        (words.significant(0), "0"),
         (values.amount(1_042_104), "1.04 M"),
         (values.amount(999_900), "1.00 M"),
         (values.amount(981_000_000), "981 M"),
         (values.amount(512), "512"),
-        (words.people_size(4_207_312), "4.21 MB"),
-        (words.people_size(701_233), "701 kB"),
-        (words.people_size(90), "90 B"),
         (values.duration(0.000623), "623 µs"),
         (values.duration(0.00312), "3.12 ms"),
         (values.duration(41.75), "41.8 s"),
@@ -45,14 +36,6 @@ from edgexfer.report import values
 )
 def test_written_for_people(written: str, expected: str) -> None:
     assert written == expected
-
-
-@given(st.floats(min_value=1e-9, max_value=1e12))
-def test_significant_digits_stay_within_half_a_unit_of_the_third(number: float) -> None:
-    """At most half a unit of the third digit away, or of the last whole digit for larger numbers."""
-    read = float(words.significant(number).replace(",", ""))
-    allowed = min(0.5, 0.005 * 10.0 ** math.floor(math.log10(number) + 1e-3))
-    assert abs(read - number) <= allowed * (1 + 1e-6)
 
 
 def test_a_value_carries_the_exact_number_and_its_origin() -> None:
@@ -73,7 +56,7 @@ def test_what_is_no_finite_number_is_shown_as_missing(number: object) -> None:
 
 
 WRITERS = [
-    *(values.percent, values.points, values.amount, words.people_size, values.duration, values.milliseconds),
+    *(values.percent, values.points, values.amount, values.duration, values.milliseconds),
     *(values.times, values.celsius, values.clock, values.small, values.plain),
 ]
 

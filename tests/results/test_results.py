@@ -439,6 +439,19 @@ def test_repeated_runs_count_as_one_side(tmp_path: Path) -> None:
         compare_many(first[:1], "threads")
 
 
+def test_what_one_of_repeated_runs_saw_is_not_lost(tmp_path: Path) -> None:
+    calm = {"temperature_c": 50.0, "throttled": {"live": [], "sticky": []}}
+    hot = {"temperature_c": 82.0, "throttled": {"live": ["throttled"], "sticky": []}}
+    steady = {"observed": {"before": calm, "during": [], "after": calm}, "stability": {"stable": True}}
+    shaken = {"observed": {"before": calm, "during": [hot], "after": calm}, "stability": {"stable": False}}
+    paths = [save(tmp_path / f"{i}.json", config(**facts)) for i, facts in enumerate((steady, shaken))]
+    other = save(tmp_path / "other.json", config(threads=2, **steady))
+    (found,) = compare_many([*paths, other], "threads")
+    side = found.to_dict()["pairs"][0]["first"]
+    assert side["stable"] is False and side["observed"]["temperature_c"] == 82.0
+    assert "the board reported throttled meanwhile" in found.sentence() and "was unstable" in found.sentence()
+
+
 def test_rounds_and_verdicts_are_read(tmp_path: Path) -> None:
     rounds = [{"begin": 0, "count": 120}, {"begin": 120, "count": 80}]
     shaky = save(tmp_path / "a.json", config(rounds=rounds, stability={"stable": False}, head="head.npz"))
