@@ -148,11 +148,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        text = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(f"{str(path)!r} is damaged: it is no UTF-8 text ({error}); make it anew") from error
     lines = []
-    for number, text in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+    for number, text in enumerate(whole.removesuffix("\n").split("\n") if whole else (), 1):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -102,7 +102,7 @@ def _add_file(basket: _Basket, path: Path) -> bool:
 
 
 def _walk(basket: _Basket, top: Path) -> None:
-    """Looks through a folder, each of those in it on its own, so that a data set among them hides none of the others."""
+    """Looks through a folder, each of those in it on its own, so that a data set hides none of the others."""
     _look_through(basket, top, 0)
     _, folders, _ = next(os.walk(top), (top, [], []))
     for name in _looked_into(folders):

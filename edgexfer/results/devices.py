@@ -122,9 +122,7 @@ def _checked(devices: Sequence[Device], where: str) -> tuple[Device, ...]:
         if not _NAME.fullmatch(device.name):
             raise DeviceError(f"{device.name!r} in {where} is no name; use letters, digits, dots, - and _")
         if f"{device.name}.json".casefold() == FLEET_FILE:
-            raise DeviceError(
-                f"{device.name!r} in {where} is how {FLEET_FILE}, of all devices, is called; name it otherwise"
-            )
+            raise DeviceError(f"{device.name!r} in {where} is the name of {FLEET_FILE}, of all devices; choose another")
     names = [device.name.casefold() for device in devices]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

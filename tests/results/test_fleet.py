@@ -205,7 +205,7 @@ def test_devices_are_named_by_their_hosts() -> None:
         (["pi@a", "root@a"], "named twice in --on: a"),
         (["-oProxyCommand=x"], "is no host; expected such as pi@kitchen"),
         (["@"], "is no name; use letters"),
-        (["pi@Fleet"], "'Fleet' in --on is how fleet.json, of all devices, is called; name it otherwise"),
+        (["pi@Fleet"], "'Fleet' in --on is the name of fleet.json, of all devices; choose another"),
     ],
 )
 def test_odd_hosts_are_refused(hosts: list[str], says: str) -> None:
