@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgexfer.cli.common import percent
+from edgexfer.cli.common import command_line, percent
 from edgexfer.cli.tables import show_table
 from edgexfer.cli.talk import Talk
 
@@ -150,6 +150,7 @@ def run_search(
         wanted.hours,
         wanted.target,
         tuple(paths),
+        command_line(),
     )
     return search(plan, out, talk, lambda tried: show_tried(talk, tried), resume=wanted.resume, force=force)
 

@@ -56,10 +56,11 @@ class Contest:
         trace: Trace,
         clock: Clock,
         listener: Listener,
+        argv: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock
         self._data, self._splits, self._recipe = data, splits, recipe
-        self._out, self._trace, self._listener = out, trace, listener
+        self._out, self._trace, self._listener, self._argv = out, trace, listener, argv
         self._hushed = Hushed(listener)
         self._named, self._teachers = tuple(teachers), list[Start]()
         self._epochs = recipe.epochs or _usual_epochs(recipe, splits)
@@ -157,7 +158,7 @@ class Contest:
             [Start(shape.network)],
             self._teachers,
             replace(self._recipe, image_size=shape.image_size, epochs=epochs),
-            Target(folder, resume=True, argv=("edgexfer", "choose", "--search", self._data.source)),
+            Target(folder, resume=True, argv=self._argv),
             self._hushed,
             Teaching(),
         )

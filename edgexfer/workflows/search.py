@@ -61,6 +61,7 @@ class SearchPlan:
         hours: How long it may take in all, interruptions excluded; ``None`` for as long as it takes.
         target: The machine it is for, by name; ``None`` for this one.
         paths: Further artifacts, which are measured and scored beside the students at the end.
+        argv: The command as it was typed, kept in each run.
     """
 
     data: DataChoice
@@ -74,6 +75,7 @@ class SearchPlan:
     hours: float | None = None
     target: str | None = None
     paths: tuple[Path, ...] = ()
+    argv: tuple[str, ...] = ()
 
     def settings(self, shapes: Sequence[Shape], splits: Splits) -> dict[str, Any]:
         """What has to be the same when the search is gone on with; the time allowance may change."""
@@ -150,7 +152,7 @@ def search(
     out.mkdir(parents=True, exist_ok=True)
     trace = Trace(out, plan.settings(shapes, splits))
     clock = Clock(plan.hours, trace.seconds)
-    contest = Contest(plan.data, splits, plan.teachers, plan.recipe, out, trace, clock, listener)
+    contest = Contest(plan.data, splits, plan.teachers, plan.recipe, out, trace, clock, listener, plan.argv)
     contest.refuse_early()
     latencies = Latencies(trace, out, plan.budget, plan.wishes.statistic)
     if not latencies.known:

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgexfer.cli.main import cli
+from edgexfer.errors import DeviceError
+from edgexfer.workflows.search import SearchPlan
 from tests.workflows import measured
 
 
@@ -146,6 +148,20 @@ def test_a_search_with_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -
     )
     assert found.exit_code == 1 and found.stdout == ""
     assert found.stderr.splitlines()[-1].startswith("Error: ") and "'x'" in found.stderr.splitlines()[-1]
+
+
+def test_a_search_is_told_the_command_that_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["choose", "--budget-ms", "9", "--search", "digits", "--teacher", "t", "--out", str(tmp_path / "o")]
+    told = []
+
+    def search(plan: SearchPlan, *_: object, **__: object) -> None:
+        told.append(plan.argv)
+        raise DeviceError("told enough")
+
+    monkeypatch.setattr("edgexfer.workflows.search.search", search)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/edgexfer", *words])
+    assert run(*words[1:]).exit_code == 1
+    assert told == [("edgexfer", *words)]
 
 
 def test_what_was_tried_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.halving import Clock
 from edgexfer.workflows.shapes import Shape
 from edgexfer.workflows.trace import Trace
+from edgexfer.workflows.train import Target
 from tests.heard import Heard
 
 
@@ -73,3 +74,19 @@ def test_who_was_never_tried_stands_before_who_was_and_lost(tmp_path: Path, monk
     top1 = dict(zip(shapes, (0.5, 0.1, 0.6, 0.9, 0.9), strict=True))
     made, _ = contest(tmp_path, 4 * 13.0, work, top1, monkeypatch)
     assert made.rank(shapes, lambda: None) == [shapes[2], shapes[0], shapes[3], shapes[4], shapes[1]]
+
+
+def test_each_training_keeps_the_command_that_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ("edgexfer", "choose", "--search", "flowers", "--teacher", "t", "--budget-ms", "9", "--out", "o")
+    targets: list[Target] = []
+
+    def distilled(*arguments: Any) -> list[Any]:
+        targets.append(arguments[4])
+        return [SimpleNamespace(student=SimpleNamespace(scores={"val_top1": 0.5}))]
+
+    monkeypatch.setattr("edgexfer.workflows.contest.distill_data", distilled)
+    monkeypatch.setattr(Contest, "_operations", lambda self, shape: 1.0)
+    trace, clock, data = Trace(tmp_path, {}), Pretended(9e9), DataChoice("flowers")
+    made = Contest(data, SimpleNamespace(), (), Recipe(epochs=1), tmp_path, trace, clock, Heard(), typed)  # type: ignore[arg-type]
+    made.full(Shape("net", 32), needed=True)
+    assert [target.argv for target in targets] == [typed]
