@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ from edgexfer.training import Listener
 _MAY_BE_KNOWN = "pictures held out now may be among those that it learned from, and scores on them too good"
 _RULES = ("val_split", "test_split", "group_by", "seed")
 """What of a choice decides how the data is cut."""
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "source": (str,),
+    **dict.fromkeys(("data_root", "group_by"), (str, type(None))),
+    **dict.fromkeys(("val_split", "test_split"), (float, int)),
+    "strict": (bool,),
+    "seed": (int,),
+}
+"""What a run keeps of a choice."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +117,38 @@ class DataChoice:
 
 
 def remembered(run: Run, source: str | None = None, data_root: str | None = None) -> DataChoice:
-    """The data that a run was made from, or the same rules applied to ``source``."""
-    choice = dict(run.recipe["choice"])
-    choice["source"] = source or run.recipe["data_path"] or run.recipe["data"]
+    """The data that a run was made from, or the same rules applied to ``source``.
+
+    Raises:
+        FormatError: The run does not say, or says what cannot be read.
+    """
+    choice = _choice_of(run)
+    if source is None:
+        source = run.recipe.get("data_path") or run.recipe.get("data")
+        _check_kinds({"source": source})
+    choice["source"] = source
     if data_root:
         choice["data_root"] = data_root
     return DataChoice(**choice)
+
+
+def _choice_of(run: Run) -> dict[str, Any]:
+    """What a run's recipe keeps of the ``DataChoice`` that it was made with."""
+    choice = run.recipe.get("choice")
+    if not isinstance(choice, dict):
+        raise FormatError(f"the run is damaged: in run.json the recipe's choice is {choice!r}; make it anew")
+    _check_kinds(choice)
+    return dict(choice)
+
+
+def _check_kinds(choice: Mapping[str, Any]) -> None:
+    odd = [
+        f"the recipe's choice holds {key!r}: {str(value)[:40]!r}"
+        for key, value in choice.items()
+        if not isinstance(value, _KINDS.get(key, ()))
+    ]
+    if odd:
+        raise FormatError(f"the run is damaged: in run.json {'; '.join(odd[:3])}; make it anew")
 
 
 def load_remembered(run: Run, source: str | None, data_root: str | None, listener: Listener | None = None) -> Splits:
@@ -160,7 +195,7 @@ def split_as_learned(run: Run, data: DataChoice) -> DataChoice:
     """``data``, of a run's own source, cut as the run cut it; as it says itself, where it says anything of it."""
     if data.says_how_to_cut:
         return data
-    choice = run.recipe.get("choice", {})
+    choice = _choice_of(run)
     return dataclasses.replace(data, **{name: choice[name] for name in _RULES if name in choice})
 
 

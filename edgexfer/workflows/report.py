@@ -35,7 +35,7 @@ class Pictures:
         if key not in self._readers:
             try:
                 splits = remembered(run).load()
-            except (EdgexferError, OSError, KeyError):
+            except (EdgexferError, OSError):
                 self._readers[key] = {}
             else:
                 views = [view for view in (splits.val, splits.test) if view is not None]
