@@ -68,7 +68,7 @@ def write_front(
             _draw_budget(axes, budget_s)
         if chosen is not None:
             ring = points[chosen]
-            axes.plot([ring.p50_s], [ring.top1], "o", ms=17, mfc="none", mec=svg.ACCENT, mew=1.8, zorder=1)
+            axes.plot([ring.place_s], [ring.top1], "o", ms=17, mfc="none", mec=svg.ACCENT, mew=1.8, zorder=1)
         drawing.suptitle(title, x=0.01, ha="left", fontsize=svg.FONT + 2, color=svg.INK)
         _colour(drawing)
         _save(drawing, path)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LABELS = 14
+SHORTEST_S = 1e-9
+"""A logarithmic axis has no place for 0; shorter times stand where this one does."""
 _Box = tuple[float, float, float, float]
 
 
@@ -38,6 +40,11 @@ class Point:
     top1: float
     colour: int
     is_int8: bool = False
+
+    @property
+    def place_s(self) -> float:
+        """Where it stands on the axis of seconds."""
+        return max(self.p50_s, SHORTEST_S)
 
 
 def draw_scatter(name: str, points: Sequence[Point], *, wide: bool, description: str) -> Markup:
@@ -60,7 +67,7 @@ def fill_scatter(
     corners = _draw_front(axes, [points[i] for i in front])
     for i, point in enumerate(points):
         axes.plot(
-            [point.p50_s], [point.top1], "D" if point.is_int8 else "o", ms=8 if point.is_int8 else 9,
+            [point.place_s], [point.top1], "D" if point.is_int8 else "o", ms=8 if point.is_int8 else 9,
             color=svg.series(point.colour), mec=svg.SURFACE, mew=1.5, gid=svg.tip_id(i),
         )  # fmt: skip
     svg.milliseconds_axis(axes.xaxis, *axes.get_xlim())
@@ -74,7 +81,7 @@ def fill_scatter(
 
 
 def _limits(axes: Axes, points: Sequence[Point]) -> None:
-    low, high = min(p.p50_s for p in points), max(p.p50_s for p in points)
+    low, high = min(p.place_s for p in points), max(p.place_s for p in points)
     spread = max(high / low, 1.6)
     axes.set_xlim(low / spread**0.22, high * spread**0.3)
     worst, best = min(p.top1 for p in points), max(p.top1 for p in points)
@@ -85,11 +92,11 @@ def _limits(axes: Axes, points: Sequence[Point]) -> None:
 def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:
     """Steps from each point of the front to the next better one; returns the corners."""
     low, high = axes.get_xlim()
-    xs, ys = [front[0].p50_s], [axes.get_ylim()[0]]
+    xs, ys = [front[0].place_s], [axes.get_ylim()[0]]
     for before, after in pairwise(front):
-        xs += [before.p50_s, after.p50_s]
+        xs += [before.place_s, after.place_s]
         ys += [before.top1, before.top1]
-    xs += [front[-1].p50_s, high]
+    xs += [front[-1].place_s, high]
     ys += [front[-1].top1, front[-1].top1]
     axes.plot(xs, ys, color=svg.ACCENT, linewidth=1.3, linestyle=(0, (4, 2.5)), alpha=0.75, zorder=1)
     axes.set_xlim(low, high)
@@ -105,7 +112,7 @@ def _place_labels(
     corners: Sequence[tuple[float, float]],
 ) -> None:
     """Puts each label on the side of its point where it covers least of what is there already."""
-    places = [axes.transData.transform((p.p50_s, p.top1)) for p in points]
+    places = [axes.transData.transform((p.place_s, p.top1)) for p in points]
     frame = axes.get_window_extent()
     bounds = (frame.x0, frame.y0, frame.x1, frame.y1)
     taken: list[_Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]

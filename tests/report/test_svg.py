@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from math import nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edgexfer.report.bars import Bars, draw_bars
 from edgexfer.report.course import Line, Panel, draw_course
 from edgexfer.report.curves import Curve, draw_curves
 from edgexfer.report.distributions import Row, draw_distributions
+from edgexfer.report.front import write_front
 from edgexfer.report.heatmap import draw_heatmap
 from edgexfer.report.scatter import Point, draw_scatter
 from edgexfer.report.strips import Strip, draw_strips
@@ -140,3 +142,13 @@ def test_accuracy_is_never_marked_beyond_0_and_100_percent(low: float, high: flo
     drawn = str(draw_scatter("s", points, wide=True, description="accuracy against latency"))
     marked = [float(text) for text in re.findall(r">(−?-?[\d.]+)%<", drawn)]
     assert marked and all(0 <= value <= 100 for value in marked)
+
+
+@pytest.mark.parametrize("times", [(0.0,), (0.0, 0.0), (0.0, 0.004), (5e-324, 0.004), (0.004, 9e8)])
+def test_times_that_no_clock_gives_have_a_place_too(times: tuple[float, ...], tmp_path: Path) -> None:
+    points = [Point(f"m{number}", time, 0.5 + number / 10, number) for number, time in enumerate(times)]
+    text = draw_scatter("z", points, wide=True, description="accuracy against latency")
+    assert all(f">m{number}</text>" in text for number in range(len(times)))
+    assert text.count("<title>m0: ") == 1
+    write_front(tmp_path / "f.svg", points, title="t", statistic="median", budget_s=0.001, chosen=0)
+    assert ">m0<" in (tmp_path / "f.svg").read_text()
