@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,12 +95,12 @@ def draw_panels(
     """
     tall = height or (250 if len(panels) == 1 else 170)
     heights = [tall + (30 if i == len(panels) - 1 else 0) for i in range(len(panels))]
-    drawn = []
+    drawn, words = [], dict(ticks)
     for width in WIDTHS:
         tips: list[str] = []
         with svg.panels(width, heights) as (drawing, axes):
             for panel, one in zip(panels, axes, strict=True):
-                _fill(one, panel, x, tips)
+                _fill(one, panel, x, words, tips)
             _horizontal(axes[-1], [b for p in panels for b in p.bands], log_from, ticks)
             axes[-1].set_xlabel(x)
             drawn.append(svg.inline(drawing, f"{name}-{width}", description, tips))
@@ -108,17 +108,17 @@ def draw_panels(
     return wide, narrow
 
 
-def _fill(axes: Axes, panel: Panel, x: str, tips: list[str]) -> None:
+def _fill(axes: Axes, panel: Panel, x: str, words: Mapping[float, str], tips: list[str]) -> None:
     axes.set_title(panel.title, loc="left", color=svg.MUTED, fontsize=svg.FONT)
     for band in panel.bands:
-        _draw(axes, band, panel, x, tips)
+        _draw(axes, band, panel, x, words, tips)
     axes.margins(x=0.02, y=0.08)  # room for markers at the border
     if panel.fraction:
         axes.set_ylim(top=min(1.004, axes.get_ylim()[1]))
         svg.percent_axis(axes.yaxis)
 
 
-def _draw(axes: Axes, band: Band, panel: Panel, x: str, tips: list[str]) -> None:
+def _draw(axes: Axes, band: Band, panel: Panel, x: str, words: Mapping[float, str], tips: list[str]) -> None:
     colour, dash = svg.series(band.colour), svg.DASHES[band.colour % len(svg.DASHES)]
     rows, means = band.rows(), band.means()
     if len(rows) > 1:
@@ -130,7 +130,7 @@ def _draw(axes: Axes, band: Band, panel: Panel, x: str, tips: list[str]) -> None
             continue
         size = 5.0 if band.dotted else 3.0
         axes.plot([at], [value], "o", ms=size, color=colour, mec=svg.SURFACE, mew=0.7, gid=svg.tip_id(len(tips)))
-        tips.append(f"{band.name}: {written(value, panel.fraction)} at {at:g} ({x})")
+        tips.append(f"{band.name}: {written(value, panel.fraction)} at {words.get(at, f'{at:g}')} ({x})")
 
 
 def _horizontal(axes: Axes, bands: Sequence[Band], log_from: float | None, ticks: Sequence[tuple[float, str]]) -> None:

@@ -159,6 +159,14 @@ def test_the_page_is_whole_and_escapes_hostile_names() -> None:
     assert "This is the short form" in page
 
 
+def test_a_point_says_the_word_of_its_tick() -> None:
+    bands = [Band("softly taught", [0, 1, 2], [[0.5, 0.8, 0.7]], 0)]
+    panels, ticks = [Panel("accuracy", bands, fraction=True)], [(0, "1"), (1, "10")]
+    for drawn in draw_panels("t", panels, x="temperature T", description="d", ticks=ticks):
+        assert "softly taught: 80.0% at 10 (temperature T)" in drawn
+        assert "softly taught: 70.0% at 2 (temperature T)" in drawn  # where no word stands at the axis
+
+
 def test_no_tick_of_a_share_lies_beyond_all() -> None:
     rows = [Bars("a", [99.0, 3.0], ["", ""])]
     for drawn in draw_shares("s", rows, description="shares"):
