@@ -148,6 +148,12 @@ def _sorted_place(sizes: Sequence[int]) -> int:
     return len([size for size in sizes if size <= SORTED]) - 1
 
 
+def shared_sizes(numbers: Sequence[Numbers]) -> list[int]:
+    """The batch sizes that every seed had pictures for."""
+    sizes: list[int] = min((one["batches"]["sizes"] for one in numbers), key=len)
+    return sizes
+
+
 def _early(numbers: Numbers, kind: str, momentum: float) -> float:
     place = numbers["steps"].index(EARLY)
     return float(numbers["averages"][f"{momentum:g}"][kind][place])
@@ -155,16 +161,17 @@ def _early(numbers: Numbers, kind: str, momentum: float) -> float:
 
 def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     """Batches, averages, folding, export."""
-    batches = [one["batches"] for one in numbers]
+    batches, sizes = [one["batches"] for one in numbers], shared_sizes(numbers)
+    last, place = len(sizes) - 1, _sorted_place(sizes)
     at_one = tuple(one["running"] - one["shuffled"][0] for one in batches)
-    at_most = tuple(abs(one["running"] - one["shuffled"][-1]) for one in batches)
-    by_class = tuple(one["running"] - one["by_class"][_sorted_place(one["sizes"])] for one in batches)
+    at_most = tuple(abs(one["running"] - one["shuffled"][last]) for one in batches)
+    by_class = tuple(one["running"] - one["by_class"][place] for one in batches)
     slow, fast = MOMENTA[1], MOMENTA[0]
     lag = tuple(_early(one, "exact", fast) - _early(one, "running", slow) for one in numbers)
     end = tuple(abs(one["averages"]["0.1"]["exact"][-1] - one["averages"]["0.1"]["running"][-1]) for one in numbers)
     wrong = tuple(one["export"]["right"]["1"] - one["export"]["training_mode"]["1"] for one in numbers)
     running = "Test accuracy with running averages less that with the statistics of"
-    largest, apart = batches[0]["sizes"][-1], batches[0]["sizes"][_sorted_place(batches[0]["sizes"])]
+    largest, apart = sizes[last], sizes[place]
     shift = f"Difference in test accuracy between running averages and batches of {largest}, without its sign"
     early = f"Test accuracy after {EARLY} steps with exact statistics less that with momentum {slow:g}"
     exported = "Test accuracy at batch 1 of the right file less that of the file exported in training mode"
@@ -192,7 +199,7 @@ def tell(result: StudyResult) -> Telling:
 
 def _sizes(result: StudyResult) -> Figure:
     found = [one["batches"] for one in result.numbers]
-    sizes = found[0]["sizes"]
+    sizes = shared_sizes(result.numbers)
     lines = {
         "running averages": [[one["running"]] * len(sizes) for one in found],
         "the batch's own, shuffled": [one["shuffled"] for one in found],
@@ -242,13 +249,14 @@ def _seen(result: StudyResult) -> str:
     alone, large, sorted_, lag, end, folds, wrong = result.claims
     batches = [one["batches"] for one in result.numbers]
     fold = [one["folding"] for one in result.numbers]
-    apart = batches[0]["sizes"][_sorted_place(batches[0]["sizes"])]
+    sizes = shared_sizes(result.numbers)
+    apart = sizes[_sorted_place(sizes)]
     company = percent_of([one["changed_in_other_company"] for one in batches])
     export = [one["export"] for one in result.numbers]
     return (
         f"With running averages the network was right for {percent_of([one['running'] for one in batches])} of the test"
         f" pictures; normalised by each picture's own statistics it lost {alone.amount}, {claim_words(alone)}; in"
-        f" batches of {max(batches[0]['sizes'])} it differed by {large.measured}, {claim_words(large)}; in batches of"
+        f" batches of {max(sizes)} it differed by {large.measured}, {claim_words(large)}; in batches of"
         f" {apart} that came class by class it lost {sorted_.amount}, {claim_words(sorted_)}. In other company"
         f" {company} of the answers changed at batches of {COMPANY}. After {EARLY} steps a momentum of 0.01 was"
         f" {lag.amount} behind exact statistics, {claim_words(lag)}; at the end momentum 0.1 differed by {end.measured}"

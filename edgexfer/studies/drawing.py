@@ -30,7 +30,8 @@ class Band:
     Attributes:
         name: What it is called.
         x: Where it was looked at.
-        values: One row a seed, each as long as ``x``, or shorter where a training ended early; ``None`` is a gap.
+        values: One row a seed, each as long as ``x``, or shorter where a training ended early; ``None`` is a gap, and
+            what goes beyond ``x`` is left out.
         colour: Position in the page's colours.
         dotted: Whether its points are marked.
     """
@@ -45,7 +46,8 @@ class Band:
         """The values ``(seeds, len(x))``; what is missing is NaN."""
         table = np.full((len(self.values), len(self.x)), np.nan)
         for row, values in zip(table, self.values, strict=True):
-            row[: len(values)] = [np.nan if value is None else value for value in values]
+            shared = values[: len(row)]
+            row[: len(shared)] = [np.nan if value is None else value for value in shared]
         return table
 
     def means(self) -> list[float]:
@@ -122,7 +124,7 @@ def _draw(axes: Axes, band: Band, panel: Panel, x: str, words: Mapping[float, st
     colour, dash = svg.series(band.colour), svg.DASHES[band.colour % len(svg.DASHES)]
     rows, means = band.rows(), band.means()
     if len(rows) > 1:
-        filled = np.where(np.isnan(rows), np.nan_to_num(np.array(means)), rows)
+        filled = np.where(np.isnan(rows), np.array(means), rows)
         axes.fill_between(band.x, filled.min(axis=0), filled.max(axis=0), color=colour, alpha=0.16, linewidth=0)
     axes.plot(band.x, means, color=colour, linestyle=dash, linewidth=1.8)
     for at, value in list(zip(band.x, means, strict=True))[:MOST_TIPS]:

@@ -167,11 +167,25 @@ def test_a_point_says_the_word_of_its_tick() -> None:
         assert "softly taught: 70.0% at 2 (temperature T)" in drawn  # where no word stands at the axis
 
 
+def words_of(drawn: str) -> list[str]:
+    """The texts of a drawing, ticks among them."""
+    return [str(text.text) for text in ElementTree.fromstring(drawn.replace("xlink:href", "href")).iter("text")]
+
+
+def test_no_band_is_drawn_where_every_seed_had_broken_off() -> None:
+    band = Band("a", [1, 2, 3], [[0.8, 0.9], [0.9]], 0)
+    for drawn in draw_panels("b", [Panel("accuracy", [band])], x="steps", description="d"):
+        assert "0.0" not in words_of(drawn) and "0.80" in words_of(drawn)
+
+
+def test_a_seed_that_was_looked_at_more_often_is_cut_to_the_others() -> None:
+    assert Band("a", [1, 2], [[0.5, 0.7], [0.7, 0.9, 0.4]], 0).means() == pytest.approx([0.6, 0.8], abs=1e-12)
+
+
 def test_no_tick_of_a_share_lies_beyond_all() -> None:
     rows = [Bars("a", [99.0, 3.0], ["", ""])]
     for drawn in draw_shares("s", rows, description="shares"):
-        root = ElementTree.fromstring(drawn.replace("xlink:href", "href"))
-        words = [str(element.text) for element in root.iter("text")]
+        words = words_of(drawn)
         ticks = [float(word) for word in words if word.isdecimal()]
         assert max(ticks) == 100.0 and len(ticks) >= 5
         assert "99.0" in words
