@@ -154,8 +154,8 @@ def _table(result: StudyResult) -> Table:
     for network, first in result.numbers[0]["networks"].items():
         for name in (name for name in STRATEGIES if name in first["strategies"]):
             found = [one["networks"][network]["strategies"][name] for one in result.numbers]
-            scores = [one.get("test_top1") for one in found]
-            told = percent_of([s for s in scores if s is not None]) if any(scores) else "no test split"
+            scores = [one["test_top1"] for one in found if one.get("test_top1") is not None]
+            told = percent_of(scores) if scores else "no test split"
             rows.append(Row(f"{network}: {name}", [percent_of([one.get("val_top1", 0.0) for one in found]), told]))
     heads = ("network: strategy", "validation, best epoch", "test")
     return Table("After all epochs, by network and strategy", heads, rows)

@@ -73,6 +73,14 @@ def test_new_kinds_are_guessed_at_first_and_known_after_two_epochs(result_of: Re
     assert "no test split" in page
 
 
+def test_a_network_that_is_right_for_no_test_picture_has_a_test_split(result_of: Result) -> None:
+    network = strategies([0.6, 0.7], [0.05, 0.2])
+    network["strategies"]["full"]["test_top1"] = 0.0
+    numbers = {"classes": 20, "train_images": 60, "first": "net", "networks": {"net": network}}
+    (table,) = mushrooms.tell(result_of(mushrooms, "mushrooms", [numbers])).tables
+    assert {row.name: row.cells[1] for row in table.rows}["net: full"] == "0.0%"
+
+
 def test_two_classes_are_told_apart_known_or_not(tmp_path: Path) -> None:
     result = run_study("leopard-giraffe", DataChoice("digits"), StudyTarget(tmp_path), Silent(), seeds=(0,), fast=True)
     apart, _ = result.claims
