@@ -27,6 +27,7 @@ def render(result: StudyResult, telling: Telling) -> str:
         verdict=verdict(result),
         badges=_BADGES,
         pictures=pictures(result),
+        tested=any(one.data.get("test_images") for one in result.measured),
         command=shlex.join(result.command) if result.command else "",
         took=duration(result.seconds),
     )

@@ -201,6 +201,15 @@ def test_the_verdict_says_what_did_not_appear() -> None:
     assert '<span class="badge unsure">did not appear</span>' in page
 
 
+def test_the_page_says_where_test_is_validation() -> None:
+    result, note = result_of(claim(0.1)), "This data has no test pictures"
+    assert note not in render(result, Telling([], "", "", ""))
+    (seed,) = result.measured
+    data = {name: value for name, value in seed.data.items() if name != "test_images"}
+    untested = replace(result, measured=(replace(seed, data=data),))
+    assert note in render(untested, Telling([], "", "", ""))
+
+
 def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text('{"format": 1, "study": "own"}')
