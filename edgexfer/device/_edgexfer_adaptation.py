@@ -247,8 +247,9 @@ def _remembered(
     found = {digest: (label, group, held) for digest, label, group, held in every if digest not in again}
     lost = sum(digest not in store for digest in found)
     if lost:
+        others = [f"{path!r} holds some that {maker} made" for path, maker in store.made_by_others().items()]
         raise DeviceError(
             f"{lost} of the {len(kept.digests)} embeddings that {name!r} was learned on are not in {store.path!r}; name"
-            " their folder with --cache, or give those pictures again in --data"
+            f" their folder with --cache, or give those pictures again in --data{''.join(f' ({o})' for o in others)}"
         )
     return found

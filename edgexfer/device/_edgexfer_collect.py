@@ -11,6 +11,7 @@ import concurrent.futures
 import hashlib
 import os
 import threading
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from typing import Any, Deque, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -51,14 +52,21 @@ def find_labelled(folder: str) -> Dict[str, List[str]]:
     """Picture files by class: each folder in ``folder`` is a class.
 
     Raises:
-        DeviceError: There is no such folder, it holds no class folder, or a class folder holds no pictures.
+        DeviceError: There is no such folder, it holds no class folder or two of one name, or a class folder holds no
+            pictures.
     """
     if not os.path.isdir(folder):
         raise DeviceError(f"there is no folder {folder!r}; --data names a folder with one folder of pictures a class")
     names = sorted((e.name for e in os.scandir(folder) if e.is_dir() and e.name[:1] != "."), key=files.natural)
     if not names:
         raise DeviceError(f"{folder!r} holds no class folders; sort the pictures into one folder a class")
-    return {name: picture.find([os.path.join(folder, name)]) for name in names}
+    found: Dict[str, List[str]] = {}
+    for name in names:
+        label = unicodedata.normalize("NFC", name).strip()  # as on the workstation, whatever system wrote the folder
+        if label in found:
+            raise DeviceError(f"{folder!r} holds two folders of the class {label!r}; merge them, or rename one")
+        found[label] = picture.find([os.path.join(folder, name)])
+    return found
 
 
 def collect(

@@ -1,15 +1,19 @@
 """Embeddings kept on the card: a file of records that only ever grows, so that a kill at any moment loses nothing.
 
-``<folder>/<first 16 of the model's SHA-256>.embeddings``: 4096 bytes of header (JSON), then records of one size, each
-``digest (32) | thumbnail (256) | crc32 (4) | embedding (4 D)``. The digest is the SHA-256 of the picture file. A
-record that a power cut tore is noticed by its checksum and made again. ``<folder>/pictures.jsonl`` remembers the digest
-of each file by name, size and times, so that unchanged pictures are not even read again.
+``<folder>/<first 16 of the model's SHA-256>-<first 8 of that of the maker>.embeddings``: 4096 bytes of header (JSON),
+then records of one size, each ``digest (32) | thumbnail (256) | crc32 (4) | embedding (4 D)``. The digest is the
+SHA-256 of the picture file. A record that a power cut tore is noticed by its checksum and made again. The maker is the
+runtime, its version and the processor: after an upgrade another file is begun, and the old one stays, since its
+pictures may be gone. ``<folder>/pictures.jsonl`` remembers the digest of each file by name, size and times, so that
+unchanged pictures are not even read again.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import glob
+import hashlib
 import io
 import json
 import os
@@ -45,7 +49,7 @@ class Store:
             folder: Made where it is not there.
             sha256: Of the model.
             dim: D.
-            made_by: Runtime, version and processor; embeddings of another one are not mixed in but made anew.
+            made_by: Runtime, version and processor; those that another one made are not mixed in, and stay.
 
         Raises:
             DeviceError: The folder cannot be used, or another process uses it.
@@ -56,7 +60,8 @@ class Store:
             [("digest", "u1", 32), ("thumb", "u1", THUMB * THUMB), ("crc", "<u4"), ("embedding", "<f4", dim)]
         )
         self._header = {"format": files.FORMAT, "artifact_sha256": sha256, "dim": dim, "made_by": made_by}
-        self.path = os.path.join(folder, f"{sha256[:16]}.embeddings")
+        maker = hashlib.sha256(made_by.encode()).hexdigest()
+        self.path = os.path.join(folder, f"{sha256[:16]}-{maker[:8]}.embeddings")
         self._names_path = os.path.join(folder, "pictures.jsonl")
         try:
             os.makedirs(folder, exist_ok=True)
@@ -71,6 +76,16 @@ class Store:
 
     def __contains__(self, digest: Optional[bytes]) -> bool:
         return digest in self._rows
+
+    def made_by_others(self) -> Dict[str, str]:
+        """Stores of the same model that another runtime made: their files, and who made them."""
+        found: Dict[str, str] = {}
+        for path in sorted(glob.glob(os.path.join(glob.escape(self.folder), "*.embeddings"))):
+            with open(path, "rb") as stream:
+                header = _header(stream.read(HEADER)) or {}
+            if path != self.path and header.get("artifact_sha256") == self._header["artifact_sha256"]:
+                found[path] = str(header.get("made_by"))
+        return found
 
     def close(self) -> None:
         """Writes out what is not, and lets go."""
@@ -157,12 +172,12 @@ class Store:
             ) from error
 
     def _read(self) -> Dict[bytes, int]:
-        """The records that are whole, by digest; a torn end is cut off, a store of another making emptied."""
+        """The records that are whole, by digest; a torn end is cut off, what is no store of ours emptied."""
         header = self._stream.read(HEADER)
         found = _header(header)
         if found != self._header:
             if header:
-                say(f"note: {self.path} was made by {(found or {}).get('made_by', 'something else')}; beginning anew")
+                say(f"note: {self.path} is damaged or of another version; beginning anew")
             os.truncate(self._stream.fileno(), 0)
             begun = json.dumps(self._header, sort_keys=True).encode()
             os.pwrite(self._stream.fileno(), begun.ljust(HEADER, b"\n"), 0)

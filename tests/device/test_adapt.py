@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import artifacts
 import numpy as np
+import onnxruntime
 import pytest
 from device_kit import COLOURS, Script, painted
 
@@ -166,6 +168,16 @@ def test_a_class_is_added_to_a_head_and_the_old_ones_stay(bundle: Path, photos: 
     assert done.returncode == 1 and "does not say what it was learned on" in done.stderr
 
 
+def test_a_folder_of_another_system_is_the_same_class(bundle: Path, photos: Path, run_script: Script) -> None:
+    (photos / "grey").rename(photos / "cafe\u0301")  # as macOS writes it
+    done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["per_class"]) == {"caf\u00e9", "yellow"}
+    shutil.copytree(photos / "cafe\u0301", photos / "caf\u00e9")
+    done = run_script(bundle / "adapt.py", "--data", photos, "--out", "two.npz", cwd=bundle)
+    assert done.returncode == 1 and "holds two folders of the class 'caf\u00e9'" in done.stderr
+
+
 def test_one_picture_in_two_classes_is_left_out(bundle: Path, photos: Path, run_script: Script) -> None:
     shutil.copy(photos / "grey/0.png", photos / "yellow/again.png")
     done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
@@ -208,7 +220,8 @@ def test_a_class_of_one_group_holds_out_nothing(bundle: Path, photos: Path, run_
 def test_two_at_once_are_refused(bundle: Path, photos: Path, run_script: Script) -> None:
     embeddings = device.load("_edgexfer_embeddings")
     sha256 = hashlib.sha256((bundle / "models/tiny.onnx").read_bytes()).hexdigest()
-    store = embeddings.Store(str(bundle / "edgexfer-cache"), sha256, 6, "me")
+    maker = f"onnxruntime {onnxruntime.__version__} on {platform.machine()}"
+    store = embeddings.Store(str(bundle / "edgexfer-cache"), sha256, 6, maker)
     try:
         done = run_script(bundle / "adapt.py", "--data", photos, "--out", "head.npz", cwd=bundle)
     finally:

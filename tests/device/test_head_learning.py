@@ -181,6 +181,16 @@ def filled(folder: Path, count: int) -> Any:
     return store
 
 
+def test_an_upgraded_runtime_leaves_what_the_old_one_made(tmp_path: Path) -> None:
+    filled(tmp_path, 3).close()
+    upgraded = embeddings.Store(str(tmp_path), "ab" * 32, 3, "upgraded")
+    assert len(upgraded) == 0 and list(upgraded.made_by_others().values()) == ["test"]
+    upgraded.close()
+    back = filled(tmp_path, 0)
+    assert len(back) == 3 and list(back.made_by_others().values()) == ["upgraded"]
+    back.close()
+
+
 def test_a_full_card_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled(tmp_path, 3)
 
