@@ -89,7 +89,7 @@ def calibrate(
 def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     held = hold_outputs(model)
     present = {o.name for o in held.graph.output}
-    values = {v.name: v for v in held.graph.value_info}
+    values = {v.name: v for v in (*held.graph.value_info, *held.graph.input)}
     held.graph.output.extend(values[n] for n in names if n not in present)
     return held
 

@@ -18,13 +18,14 @@ from torch import nn
 from edgexfer.errors import ExportError, FormatError, QuantizationError
 from edgexfer.export import calibrate, figures, graph, qdq, quantize
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
-from edgexfer.export.golden import golden_pixels
+from edgexfer.export.golden import feed, golden_pixels
 from edgexfer.export.metadata import read_info
 from edgexfer.export.plan import METHODS, QuantizationPlan, read_plan, write_plan
 from edgexfer.export.prepare import prepare
 from edgexfer.export.quantize import Options, Source, Witnesses
 from edgexfer.export.speed import Race
 from edgexfer.export.verdict import recommended, verdict_of
+from edgexfer.export.verify import verify
 
 
 def coloured(kit: SimpleNamespace, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +97,23 @@ def test_int8_knows_what_float32_knew(made: tuple[ExportResult, list[str]], kit:
     session = onnxruntime.InferenceSession(value["artifact"], providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run(["logits"], {"image": images[i : i + 8]})[0] for i in range(0, 40, 8)])
     assert figures.top1(found, labels) == value["top1"]
+
+
+def test_a_float_input_is_quantized_too(kit: SimpleNamespace, tmp_path: Path) -> None:
+    images, labels = coloured(kit, 40, seed=5)
+    request = kit.request(int8=True, target="x86", input="float")
+    result = export_network(
+        trained(kit), request, tmp_path / "small.onnx", pictures=Pictures(images, labels, batches(kit))
+    )
+    assert result.int8 is not None
+    assert read_info(result.int8.artifact).input == "float"
+    session = onnxruntime.InferenceSession(str(result.int8.artifact), providers=["CPUExecutionProvider"])
+    (name,) = (i.name for i in session.get_inputs())
+    found = np.concatenate(
+        [session.run(["logits"], {name: feed(part, kit.TALL, "float")})[0] for part in np.split(images, 5)]
+    )
+    assert figures.top1(found, labels) == result.to_json()["int8"]["top1"] >= 0.95
+    assert verify(result.int8.artifact).verified is True
 
 
 def test_int8_describes_itself_and_names_its_parent(made: tuple[ExportResult, list[str]]) -> None:
