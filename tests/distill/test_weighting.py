@@ -33,6 +33,19 @@ def test_the_weights_are_the_best_on_a_fine_grid() -> None:
     assert float(found[2]) < 0.01
 
 
+@pytest.mark.parametrize("gap", [8.0, 12.0, 100.0])
+def test_confident_teachers_are_weighed_as_well(gap: float) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 10, 200)
+    said = [np.where(rng.random(200) < right, labels, rng.integers(0, 10, 200)) for right in (0.9, 0.8, 0.3)]
+    logits = torch.from_numpy(gap * np.eye(10)[np.stack(said)] + rng.normal(0, 1, (3, 200, 10))).float()
+    known = torch.from_numpy(labels)
+    found = nll(logits, known, validation_weights(logits, known))
+    grid = [torch.tensor([a, b, 1 - a - b]) for a in np.arange(0, 1.001, 0.02) for b in np.arange(0, 1.001 - a, 0.02)]
+    assert found <= min(nll(logits, known, w) for w in grid) + 1e-5
+    assert found <= nll(logits, known, torch.full((3,), 1 / 3))
+
+
 def test_one_teacher_and_equal_teachers() -> None:
     logits, labels = members()
     assert validation_weights(logits[:1], labels).tolist() == [1.0]
