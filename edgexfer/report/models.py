@@ -89,8 +89,9 @@ def models_table(found: Found, lineage: Lineage, naming: Naming) -> Table:
         pointer = family.student.origin("/scores/teacher")
         for teacher in family.teachers:
             add(teacher)
-        if isinstance(told, Mapping) and len(family.teachers) != 1:
-            row = _told_row(told, pointer, len(measured), ensemble=len(family.teachers) > 1)
+        is_ensemble = sum(parent.get("role") == "teacher" for parent in family.student.run.parents) > 1
+        if isinstance(told, Mapping) and (is_ensemble or not family.teachers):
+            row = _told_row(told, pointer, len(measured), ensemble=is_ensemble)
             rows.setdefault(f"{told.get('name')}|{told.get('parameters')}|{told.get('val_top1')}", [row])
         for run in filter(None, (family.student, family.baseline)):
             add(run, told, pointer)

@@ -14,6 +14,9 @@ from PIL import Image
 from edgexfer.errors import FormatError, WouldOverwriteError
 from edgexfer.files import sha256_file
 from edgexfer.report import ReportSummary, write_report
+from edgexfer.report.gather import gather
+from edgexfer.report.lineage import link
+from edgexfer.report.models import models_table, name_runs
 from edgexfer.runs import WEIGHTS_FILE
 from tests.report.reading import Page, read
 
@@ -224,6 +227,28 @@ def test_a_student_whose_teacher_is_elsewhere_still_names_it(make: Any, tmp_path
     summary = write_report([run], tmp_path / "r.html")
     assert "was distilled from resnet18 + vgg11" in summary.sentences[0]
     assert "as the student's run tells" in read(summary.out).text
+
+
+@pytest.mark.parametrize("at_hand", [0, 1, 2])
+def test_an_ensemble_has_a_row_however_many_of_its_runs_are_at_hand(make: Any, tmp_path: Path, at_hand: int) -> None:
+    teachers = [make.run(tmp_path / f"t{number}", images=20, seed=number, parameters=3_000_000) for number in range(2)]
+    parents = [{"role": "teacher", "name": "n", "sha256": sha256_file(path / WEIGHTS_FILE)} for path in teachers]
+    told = {"name": "both of them", "val_top1": 0.99, "parameters": 6_000_000}
+    run = make.run(tmp_path / "s", command="distill", images=20, parents=parents, extra_scores={"teacher": told})
+    found = gather([run, *teachers[:at_hand]])
+    lineage = link(found)
+    rows = models_table(found, lineage, name_runs(found, lineage)).rows
+    tags = [(row.name, row.tag) for row in rows]
+    assert tags == [*[("tiny-darknet", "teacher")] * at_hand, ("both of them", "ensemble"), ("tiny-darknet", "student")]
+    assert str(rows[-1].cells[4]) == "6.00×"
+
+
+def test_one_teacher_whose_run_lies_there_twice_is_no_ensemble(make: Any, tmp_path: Path) -> None:
+    teachers = [make.run(tmp_path / name, images=20) for name in ("a", "b")]
+    parents = [{"role": "teacher", "name": "n", "sha256": sha256_file(teachers[0] / WEIGHTS_FILE)}]
+    extra = {"teacher": {"name": "resnet18", "parameters": 3}}
+    run = make.run(tmp_path / "s", command="distill", images=20, parents=parents, extra_scores=extra)
+    assert "ensemble" not in read(write_report([run, *teachers], tmp_path / "r.html").out).text
 
 
 def test_a_larger_student_is_not_called_smaller(make: Any, tmp_path: Path) -> None:
