@@ -95,6 +95,20 @@ class Config:
         return self.batch == 1
 
     @property
+    def way(self) -> Mapping[str, Any]:
+        """How the file was asked; two files are compared where that is equal."""
+        return {key: self.value.get(key) for key in _ASKED}
+
+    def is_akin(self, other: Config) -> bool:
+        """Whether both files were made of the same weights."""
+        if self.run is not None and other.run is not None:
+            return self.run is other.run
+        return bool(self._identities() & other._identities())
+
+    def _identities(self) -> set[str]:
+        return {str(told) for key in ("sha256", "parent_sha256") if (told := self.value.get(key))}
+
+    @property
     def title(self) -> str:
         """``student.int8 · int8 · 2 threads``, and whatever is unusual about it."""
         return " · ".join(self._words())
@@ -120,6 +134,7 @@ class Config:
             yield str(self.value["head"])
 
 
+_ASKED = ("threads", "batch", "scenario", "head", "runtime", "runtime_version", "session", "spinning", "affinity")
 GOALS = ("latency", "throughput")
 _SAME_MACHINE = ("host", "cpu", "cores", "architecture")
 _SAME_WAY = ("sha256", "threads", "batch", "scenario", "runtime", "spinning")

@@ -194,14 +194,18 @@ def _unmeasured(about: Subject) -> Markup:
 
 
 def _slower_int8(configs: list[Config], name: str) -> Markup:
-    """Says it plainly when int8 buys no speed on a machine."""
-    int8, float32 = ([c for c in configs if c.precision == kind] for kind in ("int8", "float32"))
-    pairs = [(mine, its) for mine in int8 for its in float32 if mine.threads == its.threads]
-    for mine, its in pairs:
-        slow, fast = median(mine), median(its)
-        if slow.exact is not None and fast.exact is not None and slow.exact >= fast.exact:
-            return Markup("; on {} int8 is no faster than float32 ({} against {})").format(name, slow, fast)
-    return Markup("")
+    """Says it plainly when int8 buys no speed on a machine: the fastest of each, where both were asked in one way."""
+    fastest = fastest_config(configs)
+    kin = [config for config in configs if fastest is not None and config.is_akin(fastest)]
+    int8, float32 = ([config for config in kin if config.precision == kind] for kind in ("int8", "float32"))
+    mine = fastest_config([config for config in int8 if any(config.way == other.way for other in float32)])
+    its = fastest_config([config for config in float32 if any(config.way == other.way for other in int8)])
+    if mine is None or its is None:
+        return Markup("")
+    slow, fast = median(mine), median(its)
+    if slow.exact is None or fast.exact is None or slow.exact < fast.exact:
+        return Markup("")
+    return Markup("; on {} int8 is no faster than float32 ({} against {})").format(name, slow, fast)
 
 
 def _counts_sentence(found: Found, lineage: Lineage) -> Markup:

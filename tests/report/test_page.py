@@ -251,6 +251,49 @@ def test_one_teacher_whose_run_lies_there_twice_is_no_ensemble(make: Any, tmp_pa
     assert "ensemble" not in read(write_report([run, *teachers], tmp_path / "r.html").out).text
 
 
+def fast_sentence(path: Path, out: Path) -> str:
+    return write_report([path], out / "r.html").sentences[-1]
+
+
+def test_int8_is_called_no_faster_only_where_both_were_asked_in_one_way(make: Any, tmp_path: Path) -> None:
+    float32 = [make.config("m.onnx", p50_s=0.004, threads=2, spinning=True)]
+    slow_ways: list[dict[str, Any]] = [
+        {"threads": 2, "spinning": False},
+        {"threads": 2, "spinning": True, "scenario": "sustained"},
+        {"threads": 2, "spinning": True, "affinity": [0, 1], "pinned": True},
+        {"threads": 2, "spinning": True, "runtime": "openvino"},
+        {"threads": 2, "spinning": True, "head": "head.npz"},
+        {"threads": 2, "spinning": True, "session": {"intra_op_num_threads": 2}},
+        {"threads": 1, "spinning": True},
+    ]
+    int8 = [make.config("m.int8.onnx", p50_s=0.009, **way) for way in slow_ways]
+    said = fast_sentence(make.result(tmp_path / "a.json", [*float32, *int8]), tmp_path / "a")
+    assert "int8" not in said
+    slower = make.config("m.int8.onnx", p50_s=0.005, threads=2, spinning=True)
+    said = fast_sentence(make.result(tmp_path / "b.json", [*float32, *int8, slower]), tmp_path / "b")
+    assert re.search(r"int8 is no faster than float32 \(5\.\d+ ms against 4\.\d+ ms\)", said)
+
+
+def test_the_fastest_way_that_both_were_asked_in_decides_on_int8(make: Any, tmp_path: Path) -> None:
+    times = {1: (0.009, 0.005), 2: (0.005, 0.003), 4: (0.003, 0.0035)}  # the last is no gain, and int8's best is
+    configs = [
+        make.config(name, p50_s=time, threads=threads)
+        for threads, both in times.items()
+        for name, time in zip(("m.onnx", "m.int8.onnx"), both, strict=True)
+    ]
+    assert "no faster" not in fast_sentence(make.result(tmp_path / "a.json", configs[:4]), tmp_path / "a")
+    assert "no faster" in fast_sentence(make.result(tmp_path / "b.json", configs), tmp_path / "b")
+    configs[3] = make.config("m.int8.onnx", p50_s=0.0025, threads=2)
+    assert "no faster" not in fast_sentence(make.result(tmp_path / "c.json", configs), tmp_path / "c")
+
+
+def test_int8_is_compared_with_the_file_that_it_was_made_of(make: Any, tmp_path: Path) -> None:
+    small, large = (make.config(f"{name}.onnx", sha256=name, p50_s=p50_s) for name, p50_s in (("s", 0.001), ("l", 0.1)))
+    int8 = make.config("l.int8.onnx", sha256="i", parent_sha256="l", p50_s=0.05)
+    said = fast_sentence(make.result(tmp_path / "a.json", [small, large, int8]), tmp_path / "a")
+    assert "no faster" not in said
+
+
 def test_a_larger_student_is_not_called_smaller(make: Any, tmp_path: Path) -> None:
     extra = {"teacher": {"name": "small", "val_top1": 0.5, "test_top1": 0.5, "parameters": 1000}}
     run = make.run(tmp_path / "run", command="distill", images=30, extra_scores=extra)
