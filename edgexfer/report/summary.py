@@ -183,13 +183,15 @@ def _size_clause(about: Subject) -> Markup:
 
 
 def _unmeasured(about: Subject) -> Markup:
+    """Why there is no latency: what went wrong comes first, on a real machine before an emulated one."""
+    failed = [config for config in about.configs if config.refusal not in (None, "not timed", "emulated")]
+    if failed:
+        worst = min(failed, key=lambda config: config.result.emulated)
+        return Markup(" no latency can be given: {} ended with “{}”.").format(worst.title, worst.refusal)
     if any(config.refusal == "emulated" for config in about.configs):
         right = all(config.value.get("verified") for config in about.configs)
         state = "gave the right answers" if right else "was run"
         return Markup(" it {} on an emulated processor, which says nothing of its speed.").format(state)
-    failed = [config for config in about.configs if config.refusal not in (None, "not timed")]
-    if failed:
-        return Markup(" no latency can be given: {} ended with “{}”.").format(failed[0].title, failed[0].refusal)
     return Markup(" its speed has not been measured yet (<code>edgexfer bench</code>).")
 
 

@@ -294,6 +294,18 @@ def test_int8_is_compared_with_the_file_that_it_was_made_of(make: Any, tmp_path:
     assert "no faster" not in said
 
 
+def test_a_failure_on_a_real_machine_is_told_before_what_was_emulated(make: Any, tmp_path: Path) -> None:
+    make.result(tmp_path / "a/e.json", [make.config("m.onnx")], emulated=True)
+    wrong = make.config("m.onnx", verified=False, status="wrong answers", error="logits differ")
+    make.result(tmp_path / "a/r.json", [make.config("killed.onnx", status="killed"), wrong], host="pi")
+    assert "no latency can be given: killed · float32 · 1 thread ended with “killed”" in fast_sentence(
+        tmp_path / "a", tmp_path
+    )
+    (tmp_path / "a/r.json").unlink()
+    make.result(tmp_path / "a/f.json", [wrong], emulated=True)
+    assert "ended with “wrong answers”" in fast_sentence(tmp_path / "a", tmp_path / "b")
+
+
 def test_a_larger_student_is_not_called_smaller(make: Any, tmp_path: Path) -> None:
     extra = {"teacher": {"name": "small", "val_top1": 0.5, "test_top1": 0.5, "parameters": 1000}}
     run = make.run(tmp_path / "run", command="distill", images=30, extra_scores=extra)
