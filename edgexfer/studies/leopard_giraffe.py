@@ -22,7 +22,16 @@ from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves, held_split, with_classes
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import counting, hard_run, kept, network_of, quiet_job, scores_of_run, study_recipe
+from edgexfer.studies.trainings import (
+    check_starts,
+    counting,
+    hard_run,
+    kept,
+    network_of,
+    quiet_job,
+    scores_of_run,
+    study_recipe,
+)
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe, Silent
@@ -144,4 +153,4 @@ _DIFFERS = (
     " regularised logistic regression, not in 500 iterations through the network, so that the times do not compare."
 )
 
-STUDY = Study(measure, judge, tell)
+STUDY = Study(measure, judge, tell, check_starts)

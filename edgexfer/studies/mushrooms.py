@@ -20,7 +20,7 @@ from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import counting, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import check_starts, counting, hard_run, kept, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
 from edgexfer.training import Recipe, Silent
@@ -182,4 +182,4 @@ _DIFFERS = (
     " frozen features before its first epoch, so that it starts high, where plain fine-tuning starts at guessing."
 )
 
-STUDY = Study(measure, judge, tell)
+STUDY = Study(measure, judge, tell, check_starts)

@@ -80,6 +80,7 @@ def run_study(
     Raises:
         UnknownNameError: No study goes by that name.
         RecipeError: There are no seeds, or one twice, or networks were named that the study does not take.
+        EdgexferError: The pictures, or the networks with their weights, cannot be used.
         WouldOverwriteError: Another study lies in ``target.out``, and ``force`` is off; or what no study left, or what
             this one reads, lies where it would be replaced.
     """
@@ -94,7 +95,7 @@ def run_study(
 
     if target.force:
         for seed in seeds:
-            lab_of(seed)  # pictures that cannot be used are refused while what is there still is
+            study.check(lab_of(seed))  # what cannot be used is refused while what is there still is
         make_room(target.out)
     measured: list[Measured] = []
     classes: tuple[str, ...] = ()
@@ -157,6 +158,7 @@ def _seed(entry: Entry, study: Study, lab: Lab, target: StudyTarget) -> Measured
             f"{str(target.out)!r} holds seed {seed} of another study, of other pictures, of the other form or of"
             " another edgexfer; choose another --out or pass --force to replace it"
         )
+    study.check(lab)
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     listener.say(f"seed {seed}: {entry.name} on {splits.source}; pictures: {told}")
     _claim_work(lab.work, identity)

@@ -65,6 +65,16 @@ def soft_run(job: Job, teachers: Teachers, temperature: float, alpha: float, out
     )
 
 
+def check_starts(lab: Lab) -> None:
+    """Makes each network that the user named, so that one that cannot be is refused before anything is measured.
+
+    Raises:
+        EdgexferError: A network cannot be built, or its weights cannot be had, read, or do not fit.
+    """
+    for start in lab.starts:
+        nets.create(start.model, len(lab.splits.classes), weights=start.weights)
+
+
 def by_strategy(
     splits: Splits,
     start: Start,

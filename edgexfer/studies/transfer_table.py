@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.data import Splits
-from edgexfer.errors import DataError
+from edgexfer.errors import DataError, TrainingError
 from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import amount, percent
@@ -24,7 +24,7 @@ from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import by_strategy, counting, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import by_strategy, check_starts, counting, hard_run, kept, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe
@@ -54,8 +54,18 @@ def measure(lab: Lab) -> dict[str, Any]:
                 recipe = _recipe(lab, len(target.train), None if lab.starts else side)
                 scores = by_strategy(target, start, recipe, work / label, progress.step, ("full",))
                 backbones[label] = scores["full"]
+            _check_some_fit(name, backbones)
             found[name] = {"classes": len(target.classes), "train_images": len(target.train), "backbones": backbones}
     return {"sets": found, "pretrained_here": not lab.starts}
+
+
+def _check_some_fit(name: str, backbones: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a data set on which no backbone can be fine-tuned."""
+    if not any("test_top1" in scores for scores in backbones.values()):
+        reasons = "; ".join(f"{label}: {scores['refused']}" for label, scores in backbones.items())
+        raise TrainingError(
+            f"no backbone can be fine-tuned on {name!r} ({reasons}); name others with --model and --weights"
+        )
 
 
 def present(lab: Lab) -> dict[str, Splits]:
@@ -101,8 +111,8 @@ def _pretrained(lab: Lab, source: Splits, side: int, work: Path, done: Any) -> l
 
 
 def by_size(backbones: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The backbones, the smallest first."""
-    return sorted(backbones, key=lambda name: (backbones[name].get("parameters", 0), name))
+    """The backbones, the smallest first, and last those that could not be fine-tuned."""
+    return sorted(backbones, key=lambda name: (backbones[name].get("parameters", math.inf), name))
 
 
 def ratio(backbones: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, float]:
@@ -140,8 +150,14 @@ def tell(result: StudyResult) -> Telling:
     return Telling([_bars(result)], _seen(result), _LITERATURE, _DIFFERS, [_table(result), _published()])
 
 
-def _mean(result: StudyResult, name: str, backbone: str, key: str) -> float:
-    return statistics.fmean(float(one["sets"][name]["backbones"][backbone].get(key, 0.0)) for one in result.numbers)
+def _by_seed(result: StudyResult, name: str, backbone: str) -> list[Mapping[str, Any]]:
+    """What each seed says of a backbone on a data set."""
+    return [one["sets"][name]["backbones"][backbone] for one in result.numbers]
+
+
+def _tested(seeds: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Test accuracy of a backbone, of the seeds with which it could be fine-tuned."""
+    return [scores["test_top1"] for scores in seeds if "test_top1" in scores]
 
 
 def _bars(result: StudyResult) -> Figure:
@@ -149,7 +165,8 @@ def _bars(result: StudyResult) -> Figure:
     names = by_size(next(iter(first.values()))["backbones"])
     rows = []
     for name in first:
-        values = [100 * _mean(result, name, backbone, "test_top1") for backbone in names]
+        tested = [_tested(_by_seed(result, name, backbone)) for backbone in names]
+        values = [100 * statistics.fmean(scores) if scores else math.nan for scores in tested]
         rows.append(Bars(name, values, [f"{b}: {v:.1f}%" for b, v in zip(names, values, strict=True)]))
     title = "Test accuracy after fine-tuning, by data set and backbone"
     wide, narrow = draw_shares("table", rows, description=title)
@@ -160,9 +177,7 @@ def _table(result: StudyResult) -> Table:
     rows = []
     for name, one in result.numbers[0]["sets"].items():
         for backbone in by_size(one["backbones"]):
-            scores = [numbers["sets"][name]["backbones"][backbone].get("test_top1", 0.0) for numbers in result.numbers]
-            count = one["backbones"][backbone].get("parameters", 0)
-            rows.append(Row(f"{name}: {backbone}", [amount(count), percent_of(scores), ""]))
+            rows.append(Row(f"{name}: {backbone}", _cells(_by_seed(result, name, backbone))))
         found = [ratio(numbers["sets"][name]["backbones"]) for numbers in result.numbers]
         told = ", ".join(f"{best} / {small} {value:.1f}x" for best, small, value in found)
         rows.append(Row(f"{name}: ratio, seed by seed", ["", "", told]))
@@ -170,6 +185,13 @@ def _table(result: StudyResult) -> Table:
     rows.append(Row("geometric mean of ratio", ["", "", means]))
     heads = ("data set: backbone", "parameters", "test accuracy", "best / smallest as good")
     return Table("Accuracy and parameters, measured here", heads, rows, frozenset({3}))
+
+
+def _cells(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Parameters, accuracy, and why the backbone could not be fine-tuned, where it could not."""
+    sizes, tested = [scores["parameters"] for scores in seeds if "parameters" in scores], _tested(seeds)
+    refused = next((f"refused: {scores['refused']}" for scores in seeds if "refused" in scores), "")
+    return [amount(sizes[0]) if sizes else "", percent_of(tested) if tested else "", refused]
 
 
 def _published() -> Table:
@@ -215,4 +237,4 @@ _DIFFERS = (
     " were tried, not against the best ones known."
 )
 
-STUDY = Study(measure, judge, tell)
+STUDY = Study(measure, judge, tell, check_starts)

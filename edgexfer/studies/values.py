@@ -247,6 +247,10 @@ class Telling:
     tables: Sequence[Table] = ()
 
 
+def takes_all(lab: Lab) -> None:
+    """The check of a study that takes whatever pictures and networks there are."""
+
+
 @dataclass(frozen=True)
 class Study:
     """How a study is made.
@@ -255,8 +259,10 @@ class Study:
         measure: Measures one seed.
         judge: Holds the numbers of all seeds against what is expected.
         tell: Draws and tells the result.
+        check: Raises what is wrong with the pictures or the networks, before anything is measured or removed.
     """
 
     measure: Callable[[Lab], dict[str, Any]]
     judge: Callable[[Sequence[Numbers]], list[Claim]]
     tell: Callable[[StudyResult], Telling]
+    check: Callable[[Lab], None] = takes_all

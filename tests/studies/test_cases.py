@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from edgexfer.cli.main import cli
-from edgexfer.errors import RecipeError
+from edgexfer.errors import RecipeError, TrainingError, WeightsError
+from edgexfer.files import write_json
 from edgexfer.studies import leopard_giraffe, mushrooms, transfer_table
 from edgexfer.studies.page import render
 from edgexfer.studies.published import EFFICIENTNET, SETS
@@ -21,6 +22,7 @@ from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
+DIGITS = DataChoice("digits")
 Result = Callable[[Any, str, list[dict[str, Any]]], StudyResult]
 
 
@@ -41,6 +43,38 @@ def test_the_ratio_is_of_the_smallest_backbone_that_is_about_as_good(result_of: 
     page = render(result, transfer_table.tell(result))
     assert "<b>d</b>" not in page and "98.1, 4M (21x)" in page and "(4.7x)" in page
     assert "large was the most accurate (95.0%); middle, 5.0 times smaller, came within a point of it (94.2%)" in page
+
+
+def test_a_backbone_that_cannot_be_fine_tuned_is_named_with_the_reason(result_of: Result) -> None:
+    backbones = {"net": {"test_top1": 0.9, "parameters": 100}, "odd": {"refused": "it takes 224 pixels"}}
+    numbers = {"sets": {"d": {"classes": 2, "train_images": 9, "backbones": backbones}}, "pretrained_here": False}
+    telling = transfer_table.tell(result_of(transfer_table, "transfer-table", [numbers, numbers]))
+    cells = {row.name: list(row.cells) for row in telling.tables[0].rows}
+    assert list(cells)[:2] == ["d: net", "d: odd"]
+    assert cells["d: odd"] == ["", "", "refused: it takes 224 pixels"]
+    assert "odd: " not in telling.figures[0].wide
+
+
+def test_a_table_of_no_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_table, "by_strategy", lambda *_: {"full": {"refused": "it does not fit"}})
+    starts = (Start("mlperf-resnet8"),)
+    with pytest.raises(TrainingError, match="no backbone .* on 'digits' .mlperf-resnet8: it does not fit.; name"):
+        run_study("transfer-table", DIGITS, StudyTarget(tmp_path), Silent(), seeds=(0,), starts=starts)
+    assert not (tmp_path / "seeds").exists()
+
+
+@pytest.mark.parametrize("name", ["transfer-table", "mushrooms", "leopard-giraffe"])
+@pytest.mark.parametrize("force", [False, True])
+def test_weights_that_cannot_be_used_end_a_study_before_it_begins(tmp_path: Path, name: str, force: bool) -> None:
+    damaged, kept = tmp_path / "damaged.safetensors", tmp_path / "out" / "work" / "0" / "identity.json"
+    damaged.write_bytes(b"no weights")
+    write_json(kept, {"format": 1, "identity": {"study": name}})
+    with pytest.raises(WeightsError, match="damaged.safetensors"):
+        run_study(
+            name, DIGITS, StudyTarget(tmp_path / "out", force=force), Silent(), seeds=(0,),
+            starts=(Start("mlperf-resnet8"), Start("mlperf-resnet8", str(damaged))),
+        )  # fmt: skip
+    assert kept.is_file() and not (tmp_path / "out" / "seeds").exists()
 
 
 def test_sets_that_are_not_there_are_left_out(tmp_path: Path) -> None:
