@@ -198,16 +198,17 @@ def sentences(chosen: Chosen) -> list[str]:
         other, lost = choice.alike.candidate, choice.alike.difference
         told.append(
             f"{other.name} ({other.precision}) at {_costs(other, choice.budget)} may be as good: it loses"
-            f" {_points(lost)}, which {_pictures(best)} cannot tell from chance"
+            f" {_points(lost)}, which {best.accuracy.images:,} pictures cannot tell from chance"
         )
     if choice.next_step is None:
         told.append("nothing that was measured is more accurate")
     elif choice.gain is not None:
         step = choice.next_step
+        counted = step.accuracy.images and best.accuracy.images
         told.append(
             f"the next step up, {step.name} ({step.precision}), costs {_costs(step, choice.budget)}, over budget:"
             f" {_over(choice.budget.overrun(step))}; it gains {_points(choice.gain)}"
-            + ("" if choice.gain.shown else ", which may be chance")
+            + ("" if choice.gain.shown or not counted else ", which may be chance")
         )
     return told
 
@@ -246,10 +247,6 @@ def _points(difference: Difference) -> str:
         return points
     ends = sorted(100 * value * (-1 if difference.value < 0 else 1) for value in (difference.low, difference.high))
     return f"{points} [{ends[0]:+.1f}, {ends[1]:+.1f}]"
-
-
-def _pictures(candidate: Candidate) -> str:
-    return f"{candidate.accuracy.images:,} pictures" if candidate.accuracy.images else "so few pictures"
 
 
 def _draw(path: Path, chosen: Chosen) -> None:

@@ -163,7 +163,7 @@ def front(candidates: Sequence[Candidate], axes: Sequence[str]) -> tuple[Candida
 
 
 def difference(first: Accuracy, second: Accuracy) -> Difference:
-    """The first accuracy minus the second, with its 95% interval."""
+    """The first accuracy minus the second, with its 95% interval; -1 to 1 where a number of pictures is not known."""
     gap = first.top1 - second.top1
     if first.right and len(first.right) == len(second.right):
         return paired_difference(first.right, second.right)
@@ -179,8 +179,9 @@ def difference(first: Accuracy, second: Accuracy) -> Difference:
 
 
 def _alike(chosen: Candidate, fitting: Sequence[Candidate]) -> Alike | None:
-    """The fastest of those that may as well be as accurate as ``chosen``."""
-    faster = sorted((c for c in fitting if c.latency_s < chosen.latency_s), key=lambda c: c.latency_s)
+    """The fastest of those that may as well be as accurate as ``chosen``; nothing is known of uncounted pictures."""
+    counted = [c for c in fitting if c.accuracy.images and chosen.accuracy.images]
+    faster = sorted((c for c in counted if c.latency_s < chosen.latency_s), key=lambda c: c.latency_s)
     for candidate in faster:
         lost = difference(chosen.accuracy, candidate.accuracy)
         if not lost.shown and candidate.sha256 != chosen.sha256:

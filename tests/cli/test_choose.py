@@ -64,6 +64,18 @@ def test_a_cheaper_one_that_may_be_as_good_is_told(folder: Path) -> None:
     assert "], which 256 pictures cannot tell from chance" in told
 
 
+def test_of_an_unknown_number_of_pictures_chance_is_not_spoken_of(tmp_path: Path) -> None:
+    quick, good, slow = (measured.artifact(tmp_path / f"{name}.onnx") for name in ("quick", "good", "slow"))
+    top1 = {quick: 0.90, good: 0.95, slow: 0.98}
+    configs = [
+        measured.config(path, ms, top1[path], top1_images=0) for path, ms in ((quick, 5), (good, 20), (slow, 40))
+    ]
+    measured.result(tmp_path / "pi.json", *configs)
+    told = run(tmp_path, "--budget-ms", "21").stderr
+    assert "it gains 3.0 points\n" in told
+    assert "may be as good" not in told and "chance" not in told
+
+
 def test_nothing_fits_is_one_line_with_code_1(folder: Path) -> None:
     found = run(folder, "--budget-ms", "4", "--budget-memory-mb", "100")
     assert found.exit_code == 1 and found.stdout == ""

@@ -104,6 +104,10 @@ def test_paired_pictures_are_compared_one_by_one() -> None:
 def test_of_an_unknown_number_of_pictures_nothing_is_claimed() -> None:
     found = difference(Accuracy(1.0, 0), Accuracy(0.0, 500))
     assert (found.low, found.high, found.shown) == (-1.0, 1.0, False)
+    uncounted, counted = candidate("near", 8, 0.89, images=0), candidate("near", 8, 0.89)
+    for one, other in ((GOOD, uncounted), (candidate("good", 20, 0.90, images=0), counted)):
+        assert choose([one, other], Budget(latency_s=0.02)).alike is None
+    assert choose([GOOD, uncounted, counted], Budget(latency_s=0.02)).alike is not None
 
 
 def test_the_interval_of_a_median_holds_it_and_needs_enough_times() -> None:
