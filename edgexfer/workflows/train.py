@@ -9,7 +9,7 @@ from typing import Any
 
 from edgexfer.data import Splits
 from edgexfer.errors import RecipeError, WouldOverwriteError
-from edgexfer.files import refuse_overwrite, remove
+from edgexfer.files import printable, refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
 from edgexfer.training.optim import refuse_single_pictures
@@ -75,7 +75,9 @@ class Target:
 
         Raises:
             WouldOverwriteError: Something is there, and neither ``force`` nor ``resume`` covers it.
+            RecipeError: A path of the command is not UTF-8, so that no run could remember it.
         """
+        self._check_words()
         return current_ranks().once(lambda: self._claimed(used))
 
     def _claimed(self, used: Iterable[Path]) -> Run | None:
@@ -89,6 +91,13 @@ class Target:
         if self._is_there():
             check_replaceable(self.out, used)
         return None
+
+    def _check_words(self) -> None:
+        odd = [word for word in (str(self.out.absolute()), *self.argv) if printable(word) != word]
+        if odd:
+            raise RecipeError(
+                f"{printable(odd[0])!r} is not UTF-8, so that run.json could not hold it; rename the file or folder"
+            )
 
     def _goes_on(self) -> bool:
         return self.resume and (not self.out.exists() or self.out.is_dir())

@@ -62,6 +62,15 @@ def test_targets_are_not_overwritten(teacher: Path, colours: Path, small_net: st
     assert (teacher / "run.json").read_bytes() == before
 
 
+def test_what_no_run_could_remember_is_refused_before_anything_is_learned(
+    colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    for target in (Target(tmp_path / "o\udce9"), Target(tmp_path / "o", argv=("edgexfer", "finetune", "photos\udce9"))):
+        with pytest.raises(RecipeError, match=r"\\xe9' is not UTF-8, so that run.json could not hold it; rename"):
+            finetune_data(DataChoice(str(colours)), Start(small_net), RECIPE, target, Silent())
+    assert not list(tmp_path.iterdir())
+
+
 def test_mistakes_are_named(colours: Path, small_net: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="'resnet19'"):
         finetune_data(DataChoice(str(colours)), Start("resnet19"), RECIPE, Target(tmp_path / "x"), Silent())
