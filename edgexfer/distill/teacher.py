@@ -116,12 +116,7 @@ def from_run(folder: Path, classes: Sequence[str]) -> Teacher:
     """
     run = read_run(folder)
     order = class_order(str(folder), run.classes, classes)
-    net = nets.create(
-        run.model,
-        len(run.classes),
-        weights=str(folder / WEIGHTS_FILE),
-        input_size=run.preprocessing.input_size,
-    )
+    net = nets.of_run(folder, run)
     return _frozen(run.model, str(folder), weights_sha256(folder), net, run.preprocessing, order, folder / WEIGHTS_FILE)
 
 

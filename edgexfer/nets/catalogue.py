@@ -30,6 +30,7 @@ from edgexfer.nets.tiny_darknet import TinyDarknet
 from edgexfer.nets.weights import load_with_its_classes
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, square
 from edgexfer.registry import Registry
+from edgexfer.runs import WEIGHTS_FILE, Run
 
 _OWN_SIZE = 224  # of the user's own network
 Triple = tuple[float, float, float]
@@ -152,6 +153,17 @@ def create(
     if net.num_classes != num_classes:
         reset_head(net, num_classes, seed)
     return net.train()
+
+
+def of_run(folder: Path, run: Run) -> Network:
+    """The network of a run folder as it was trained, on the CPU, in inference mode.
+
+    Raises:
+        NetworkError: The user's own network cannot be used any more.
+        WeightsError: The weights cannot be read, or do not fit.
+    """
+    weights, size = folder / WEIGHTS_FILE, run.preprocessing.input_size
+    return create(run.model, len(run.classes), weights=weights, input_size=size).eval()
 
 
 def with_its_classes(name: str, weights: str | Path, input_size: tuple[int, int] | None = None) -> Network:

@@ -14,7 +14,7 @@ from edgexfer import nets
 from edgexfer.data import Splits, View
 from edgexfer.distill import Settled, Teachers, check_teachers, distill
 from edgexfer.errors import EdgexferError
-from edgexfer.runs import WEIGHTS_FILE, Run, is_run, read_run
+from edgexfer.runs import Run, is_run, read_run
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.values import Lab
 from edgexfer.training import Job, Recipe, Silent, hard_label_step, prepare, train
@@ -127,10 +127,7 @@ def scores_of_run(run: Run) -> dict[str, Any]:
 def network_of(out: Path, job: Job) -> nets.Normalized:
     """The network of a finished run, in inference mode."""
     run = read_run(out)
-    net = nets.create(
-        run.model, len(run.classes), weights=str(out / WEIGHTS_FILE), input_size=run.preprocessing.input_size
-    )
-    student = nets.Normalized(net, run.preprocessing).to(job.device)
+    student = nets.Normalized(nets.of_run(out, run), run.preprocessing).to(job.device)
     student.eval()
     return student
 

@@ -17,6 +17,7 @@ from edgexfer.data.scan import find_splits
 from edgexfer.data.sources import DIGITS
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import Cut
+from edgexfer.nets import source_sha256
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Listener
 
@@ -221,6 +222,15 @@ def is_of_the_same_source(run: Run, data: DataChoice) -> bool:
     if named["data_path"] is not None:
         return bool(run.recipe.get("data_path") == named["data_path"])
     return bool(run.recipe.get("data") == data.source)
+
+
+def warn_of_changed_network(run: Run, listener: Listener) -> None:
+    """Warns where the user's own network file is not the one that a run's weights learned in."""
+    if run.model_sha256 is not None and run.model_sha256 != source_sha256(run.model):
+        listener.warn(
+            f"{run.model!r} has changed since the run learned with it: what its weights give now is another network,"
+            " unless the change is one of form alone"
+        )
 
 
 def warn_of_another_split(start: str, role: str, data: DataChoice, splits: Splits, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from edgexfer import nets
 from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import ArtifactInfo, read_info
-from edgexfer.runs import WEIGHTS_FILE, Run, read_run
+from edgexfer.runs import Run, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
 from edgexfer.training.pictures import decoded, predict_view
@@ -21,6 +21,7 @@ from edgexfer.workflows.data import (
     is_of_the_same_source,
     load_as_cut,
     split_as_learned,
+    warn_of_changed_network,
     warn_of_known_pictures,
 )
 
@@ -74,11 +75,9 @@ def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Lis
 
 
 def _run_logits(run: Run, folder: Path, view: View, listener: Listener) -> np.ndarray:
-    net = nets.create(
-        run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
-    )
+    warn_of_changed_network(run, listener)
     device = find_device("auto")
-    network = nets.Normalized(net, run.preprocessing).to(device)
+    network = nets.Normalized(nets.of_run(folder, run), run.preprocessing).to(device)
     store = decoded(view, run.preprocessing, listener)
     return predict_view(network, view, store, run.preprocessing, device).logits
 

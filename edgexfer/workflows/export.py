@@ -16,9 +16,16 @@ from edgexfer.export.exporter import PARITY_IMAGES, ExportRequest, Pictures, exp
 from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
 from edgexfer.preprocessing import Preprocessing
-from edgexfer.runs import WEIGHTS_FILE, Run, read_run, weights_sha256
+from edgexfer.runs import Run, read_run, weights_sha256
 from edgexfer.training import Listener
-from edgexfer.workflows.data import cut_of, held_out, load_remembered, spread_sample, take
+from edgexfer.workflows.data import (
+    cut_of,
+    held_out,
+    load_remembered,
+    spread_sample,
+    take,
+    warn_of_changed_network,
+)
 
 WITNESSES = 512
 """Held-out pictures that int8 is compared with float32 on, at most."""
@@ -67,9 +74,7 @@ def export_run(
     """
     run = read_run(folder)
     splits = load_remembered(run, choice.data, choice.data_root, listener)
-    net = nets.create(
-        run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
-    )
+    warn_of_changed_network(run, listener)
     request = ExportRequest(
         model=run.model,
         classes=run.classes,
@@ -87,7 +92,7 @@ def export_run(
         cut=cut_of(run),
     )
     pictures = _pictures(run, splits, choice)
-    made = export_network(net.eval(), request, out, pictures=pictures, say=listener.say, bar=listener)
+    made = export_network(nets.of_run(folder, run), request, out, pictures=pictures, say=listener.say, bar=listener)
     return made.to_json()
 
 

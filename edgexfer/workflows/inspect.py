@@ -16,7 +16,7 @@ from edgexfer.export.inspect import Inspection, inspect_model
 from edgexfer.export.metadata import ArtifactInfo, info_of
 from edgexfer.fold.onnxfile.source import read_onnx
 from edgexfer.preprocessing import Preprocessing
-from edgexfer.runs import WEIGHTS_FILE, Run, read_run
+from edgexfer.runs import Run, read_run
 from edgexfer.workflows.data import load_remembered, spread_sample
 from edgexfer.workflows.export import in_batches
 
@@ -56,9 +56,7 @@ def _unfolded(folder: Path, run: Run) -> onnx.ModelProto:
     """The run's network as ONNX, every BatchNorm in place."""
     from edgexfer.export.torch_onnx import to_onnx
 
-    weights, size = str(folder / WEIGHTS_FILE), run.preprocessing.input_size
-    net = nets.create(run.model, len(run.classes), weights=weights, input_size=size)
-    return to_onnx(net.eval(), run.preprocessing)
+    return to_onnx(nets.of_run(folder, run), run.preprocessing)
 
 
 def _pictures_of_run(run: Run, data: str, data_root: str | None) -> View:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgexfer import device
 from edgexfer.errors import DeviceError
-from edgexfer.runs import WEIGHTS_FILE, read_run
+from edgexfer.runs import read_run
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def _run_labeller(folder: Path) -> Labeller:
     from edgexfer.export.golden import feed
 
     run = read_run(folder)
-    size = run.preprocessing.input_size
-    net = nets.create(run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=size).eval()
+    net = nets.of_run(folder, run)
 
     def logits(pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():

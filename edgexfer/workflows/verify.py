@@ -21,7 +21,7 @@ from edgexfer.export.verify import verify
 from edgexfer.files import sha256_file
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
-from edgexfer.runs import WEIGHTS_FILE, read_run, weights_sha256
+from edgexfer.runs import read_run, weights_sha256
 
 
 def verify_artifact(path: Path, origin: Path | None = None) -> dict[str, Any]:
@@ -89,12 +89,9 @@ def _against_run(
         failures.append(f"it knows the classes {', '.join(info.classes[:5])}, the run {', '.join(run.classes[:5])}")
     if info.preprocessing != run.preprocessing:
         failures.append(f"its preprocessing is {info.preprocessing.to_dict()}, the run's {run.preprocessing.to_dict()}")
-    net = nets.create(
-        run.model, len(run.classes), weights=str(folder / WEIGHTS_FILE), input_size=run.preprocessing.input_size
-    )
     form = Form(model.opset_import[0].version, model.ir_version)
     try:
-        again = export_again(net.eval(), info, form)
+        again = export_again(nets.of_run(folder, run), info, form)
     except EdgexferError as error:
         return [*failures, str(error)], {}
     failures += differences(model, again.model)

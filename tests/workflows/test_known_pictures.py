@@ -164,3 +164,18 @@ def test_teachers_and_students_are_asked_for_their_split(
         "WARNING the student's starting point ",
         "WARNING the teacher ",
     ]
+
+
+def test_a_network_that_has_changed_since_is_told(colours: Path, small_net: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    shutil.copy(small_net.partition(":")[0], own)
+    run, heard = tmp_path / "run", Heard()
+    name = f"{own}:{small_net.partition(':')[2]}"
+    finetune_data(DataChoice(str(colours)), Start(name), RECIPE, Target(run), Silent())
+    export_run(run, tmp_path / "before.onnx", ExportChoice(), heard)
+    evaluate(run, DataChoice(str(colours)), "test", heard)
+    assert not warnings(heard)
+    own.write_text(own.read_text() + "# changed\n")
+    export_run(run, tmp_path / "after.onnx", ExportChoice(), heard)
+    evaluate(run, DataChoice(str(colours)), "test", heard)
+    assert [f"{name!r} has changed since the run learned with it" in line for line in warnings(heard)] == [True, True]
