@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -13,14 +14,14 @@ import numpy as np
 
 from edgexfer.data import Splits, View, map_labels
 from edgexfer.errors import DataError, FormatError
-from edgexfer.export.metadata import read_info
+from edgexfer.export.metadata import Cut, read_info
 from edgexfer.proportions import Difference
 from edgexfer.report.gather import gather
 from edgexfer.report.records import Found
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
 from edgexfer.training import Listener
 from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
-from edgexfer.workflows.data import DataChoice, held_out
+from edgexfer.workflows.data import DataChoice, held_out, load_as_cut, warn_of_known_pictures
 from edgexfer.workflows.evaluate import onnx_logits
 from edgexfer.workflows.measuring import Measuring, measure, paths_of
 
@@ -96,7 +97,8 @@ def choose_from(
         wishes: How measurements are looked at.
         listener: Hears how it goes.
         measuring: How artifacts are measured where there is no result yet, or where a device is named.
-        data: Pictures to score all artifacts on; validation chooses, test is reported.
+        data: Pictures to score all artifacts on; validation chooses, test is reported. Where they do not say how they
+            are cut, they are cut as for the artifacts' runs, if those agree.
 
     Raises:
         EdgexferError: There is nothing to choose from, or it cannot be compared.
@@ -124,7 +126,7 @@ def only(found: Found, results: Sequence[Path]) -> Found:
 def decide(found: Found, budget: Budget, wishes: Wishes, listener: Listener, data: DataChoice | None) -> Chosen:
     """Chooses among artifacts and results that were found; see ``choose_from``."""
     with tempfile.TemporaryDirectory(prefix="edgexfer-choose-") as place:
-        scorer = None if data is None else Scorer(data, found, Path(place))
+        scorer = None if data is None else Scorer(data, found, Path(place), listener)
         scores = None if scorer is None else scorer.scores(listener)
         gathered = gather_candidates(found, wishes, scores, "" if scorer is None else scorer.words)
         choice = choose(gathered.candidates, budget)
@@ -135,12 +137,16 @@ def decide(found: Found, budget: Budget, wishes: Wishes, listener: Listener, dat
 
 
 class Scorer:
-    """Scores artifacts on pictures: validation to choose by, test to report, where there are both."""
+    """Scores artifacts on pictures: validation to choose by, test to report, where there are both.
 
-    def __init__(self, data: DataChoice, found: Found, place: Path) -> None:
-        self._splits = data.load()
+    A warning names each artifact that may have learned from them.
+    """
+
+    def __init__(self, data: DataChoice, found: Found, place: Path, listener: Listener) -> None:
+        files = _files(found, place)
+        self._splits = _cut_for([(artifact.label, path) for artifact, path in files], data, listener)
         self._source = data.source
-        self._files = {a.sha256: path for a, path in _files(found, place)}
+        self._files = {artifact.sha256: path for artifact, path in files}
         self._view = self._splits.val if self._splits.test is not None else held_out(self._splits)
 
     @property
@@ -168,6 +174,20 @@ class Scorer:
         if self._splits.test is None:
             return None
         return accuracy_of(self._files[candidate.sha256], self._splits, self._splits.test, self._source)
+
+
+def _cut_for(files: Sequence[tuple[str, Path]], data: DataChoice, listener: Listener) -> Splits:
+    """The pictures, cut as for the runs of the artifacts where all that tell of it agree; else as ``data`` says."""
+    told: dict[str, Cut] = {}
+    for label, path in files:
+        with contextlib.suppress(FormatError):  # such a file is not scored, which is told there
+            if (cut := read_info(path).cut) is not None:
+                told[label] = cut
+    cuts = set(told.values())
+    splits = load_as_cut(cuts.pop() if len(cuts) == 1 else None, data)
+    for label, cut in told.items():
+        warn_of_known_pictures(cut.fingerprint, splits, listener, repr(label))
+    return splits
 
 
 def accuracy_of(path: Path, splits: Splits, view: View, source: str) -> Accuracy:

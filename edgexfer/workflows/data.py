@@ -184,12 +184,10 @@ def load_remembered(run: Run, source: str | None, data_root: str | None, listene
     return splits
 
 
-def warn_of_known_pictures(fingerprint: str, splits: Splits, listener: Listener) -> None:
-    """Warns where splits are not those of the fingerprint that a run was made from."""
+def warn_of_known_pictures(fingerprint: str, splits: Splits, listener: Listener, who: str = "the run") -> None:
+    """Warns where splits are not those of the fingerprint that a run, or whoever is named, was made from."""
     if splits.fingerprint != fingerprint:
-        listener.warn(
-            f"{splits.source!r} is not, or not split as, the data that the run was made from: {_MAY_BE_KNOWN}"
-        )
+        listener.warn(f"{splits.source!r} is not, or not split as, the data that {who} was made from: {_MAY_BE_KNOWN}")
 
 
 def split_as_learned(run: Run, data: DataChoice) -> DataChoice:

@@ -15,16 +15,21 @@ from edgexfer.cli.main import cli
 from edgexfer.errors import DataError
 from edgexfer.export.metadata import read_info
 from edgexfer.files import read_json
+from edgexfer.results import Budget
 from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows import evaluate as evaluate_module
 from edgexfer.workflows.bundle import make_bundle
+from edgexfer.workflows.candidates import Wishes
+from edgexfer.workflows.choose import Chosen, choose_from
 from edgexfer.workflows.data import DataChoice, load_remembered
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.evaluate import evaluate
 from edgexfer.workflows.export import ExportChoice, export_run
+from edgexfer.workflows.measuring import Measuring
 from edgexfer.workflows.train import Start, Target, finetune_data
 from tests.heard import Heard
+from tests.workflows import measured
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.01, image_size=32)
 MAY_BE_KNOWN = "pictures held out now may be among those that it learned from, and scores on them too good"
@@ -89,6 +94,29 @@ def test_a_cut_that_the_user_names_is_taken_also_where_it_is_the_usual_one(
     for option, images in (("--seed=7", 9), ("--seed=0", 9), ("--strict", 18)):
         done = CliRunner().invoke(cli, ["evaluate", str(exported), str(photos), option, "--json"])
         assert json.loads(done.stdout)["images"] == images, option
+
+
+def test_what_is_chosen_by_is_what_the_runs_held_out_where_they_agree(
+    photos: Path, small_net: str, exported: Path, tmp_path: Path
+) -> None:
+    def chosen(data: DataChoice, *paths: Path) -> tuple[Chosen, list[str]]:
+        heard = Heard()
+        result = measured.result(tmp_path / "pi.json", *(measured.config(path, 5) for path in paths))
+        found = choose_from([result, *paths], Budget(10.0), Wishes(), heard, measuring=Measuring(), data=data)
+        return found, warnings(heard)
+
+    found, said = chosen(DataChoice(str(photos)), exported)
+    assert found.test is not None and found.test.images == 18 and not said
+    found, said = chosen(DataChoice(str(photos), cut_as_said=True), exported)
+    assert found.test is not None and found.test.images == 9
+    assert len(said) == 1 and "net.onnx' was made from" in said[0] and MAY_BE_KNOWN in said[0]
+    usual = tmp_path / "usual"
+    finetune_data(DataChoice(str(photos)), Start(small_net), RECIPE, Target(usual), Silent())
+    other = tmp_path / "usual.onnx"
+    export_run(usual, other, ExportChoice(), Silent())
+    found, said = chosen(DataChoice(str(photos)), exported, other)
+    assert found.test is not None and found.test.images == 9 and len(found.gathered.candidates) == 2
+    assert len(said) == 1 and "net.onnx' was made from" in said[0]
 
 
 def test_other_pictures_are_cut_as_they_say(colours: Path, photos: Path, exported: Path, tmp_path: Path) -> None:
