@@ -27,6 +27,7 @@ from edgexfer.studies.trainings import (
     counting,
     hard_run,
     kept,
+    labelled,
     network_of,
     quiet_job,
     scores_of_run,
@@ -57,8 +58,7 @@ def measure(lab: Lab) -> dict[str, Any]:
             run = kept(lab.work / "pretrained", lambda out: hard_run(job, out))
             starts = (Start(path_of(NETWORK), str(lab.work / "pretrained")),)
             progress.step(f"pretrained: {run.scores['val_top1']:.1%}")
-        for number, start in enumerate(starts):
-            label = start.model.rpartition(":")[2]
+        for number, (label, start) in enumerate(labelled(starts).items()):
             networks[label] = _two(lab, target, start, side, lab.work / f"network-{number}")
             progress.step(label)
     names = lab.splits.classes

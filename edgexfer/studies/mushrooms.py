@@ -20,7 +20,7 @@ from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import check_starts, counting, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import check_starts, counting, hard_run, kept, labelled, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
 from edgexfer.training import Recipe, Silent
@@ -47,12 +47,11 @@ def measure(lab: Lab) -> dict[str, Any]:
             run = kept(lab.work / "pretrained", lambda out: hard_run(job, out))
             progress.step(f"pretrained: {run.scores['val_top1']:.1%}")
             starts = (Start(path_of(NETWORK), str(lab.work / "pretrained")),)
-        for number, start in enumerate(starts):
+        for number, (label, start) in enumerate(labelled(starts).items()):
             recipe = Recipe(
                 epochs=EPOCHS, image_size=None if lab.starts else side, patience=EPOCHS, precision="float32",
                 seed=lab.seed,
             )  # fmt: skip
-            label = start.model.rpartition(":")[2]
             networks[label] = by_epoch(target, start, recipe, lab.work / f"network-{number}")
             progress.step(label)
     facts = {"classes": len(target.classes), "train_images": len(target.train), "first": next(iter(networks))}

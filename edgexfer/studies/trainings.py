@@ -75,6 +75,15 @@ def check_starts(lab: Lab) -> None:
         nets.create(start.model, len(lab.splits.classes), weights=start.weights)
 
 
+def labelled(starts: Sequence[Start]) -> dict[str, Start]:
+    """The networks by what they are called, in their order; those that share a name are numbered: ``net (2)``."""
+    names = [start.model.rpartition(":")[2] for start in starts]
+    labels = [
+        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
+    ]
+    return dict(zip(labels, starts, strict=True))
+
+
 def by_strategy(
     splits: Splits,
     start: Start,

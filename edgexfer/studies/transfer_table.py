@@ -24,7 +24,16 @@ from edgexfer.studies.networks import path_of
 from edgexfer.studies.parts import at_most, halves
 from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
 from edgexfer.studies.stepping import picture_side
-from edgexfer.studies.trainings import by_strategy, check_starts, counting, hard_run, kept, quiet_job, study_recipe
+from edgexfer.studies.trainings import (
+    by_strategy,
+    check_starts,
+    counting,
+    hard_run,
+    kept,
+    labelled,
+    quiet_job,
+    study_recipe,
+)
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe
@@ -49,10 +58,11 @@ def measure(lab: Lab) -> dict[str, Any]:
             source, target = _parts(lab, splits)
             side = picture_side(dataclasses.replace(lab, splits=splits))
             backbones: dict[str, Any] = {}
-            for start in lab.starts or _pretrained(lab, source, side, work, progress.step):
-                label = start.model.rpartition(":")[2]
+            starts = lab.starts or _pretrained(lab, source, side, work, progress.step)
+            for place, (label, start) in enumerate(labelled(starts).items()):
                 recipe = _recipe(lab, len(target.train), None if lab.starts else side)
-                scores = by_strategy(target, start, recipe, work / label, progress.step, ("full",))
+                out = work / f"network-{place}"
+                scores = by_strategy(target, start, recipe, out, progress.step, ("full",))
                 backbones[label] = scores["full"]
             _check_some_fit(name, backbones)
             found[name] = {"classes": len(target.classes), "train_images": len(target.train), "backbones": backbones}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgexfer.studies import leopard_giraffe, mushrooms, transfer_table
 from edgexfer.studies.page import render
 from edgexfer.studies.published import EFFICIENTNET, SETS
 from edgexfer.studies.running import StudyTarget, run_study
+from edgexfer.studies.trainings import labelled
 from edgexfer.studies.transfer_table import geometric_mean, present, ratio
 from edgexfer.studies.values import Lab, StudyResult
 from edgexfer.training import Recipe, Silent
@@ -75,6 +77,29 @@ def test_weights_that_cannot_be_used_end_a_study_before_it_begins(tmp_path: Path
             starts=(Start("mlperf-resnet8"), Start("mlperf-resnet8", str(damaged))),
         )  # fmt: skip
     assert kept.is_file() and not (tmp_path / "out" / "seeds").exists()
+
+
+def test_networks_that_share_a_name_are_numbered() -> None:
+    starts = [Start("a/net.py:build"), Start("vgg16"), Start("b/net.py:build"), Start("build", "other.safetensors")]
+    assert list(labelled(starts)) == ["build (1)", "vgg16", "build (2)", "build (3)"]
+    assert list(labelled(starts).values()) == starts
+
+
+def test_the_same_network_with_other_weights_has_a_row_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: dict[Path, str] = {}
+
+    def by_strategy(splits: Any, start: Start, recipe: Any, work: Path, *_: Any) -> dict[str, Any]:
+        started[work] = start.weights
+        return {"full": {"test_top1": 0.9, "parameters": 100}}
+
+    monkeypatch.setattr(transfer_table, "by_strategy", by_strategy)
+    starts = (Start("mlperf-resnet8"), Start("mlperf-resnet8", "other.safetensors"))
+    data = replace(DIGITS, data_root=str(tmp_path))
+    found = transfer_table.measure(Lab(data.load(), 0, True, tmp_path, Silent(), data, starts))
+    assert list(found["sets"]["digits"]["backbones"]) == ["mlperf-resnet8 (1)", "mlperf-resnet8 (2)"]
+    assert list(started.values()) == ["none", "other.safetensors"]
 
 
 def test_sets_that_are_not_there_are_left_out(tmp_path: Path) -> None:
