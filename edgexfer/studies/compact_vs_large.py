@@ -124,7 +124,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
 
 def tell(result: StudyResult) -> Telling:
     """Bars of every strategy for both networks, and before and after beside the published figures."""
-    return Telling([_strategies(result)], _seen(result), _LITERATURE, _DIFFERS, [_table(result)])
+    return Telling([_strategies(result)], _seen(result), _LITERATURE, _differs(result), [_table(result)])
 
 
 def _mean(result: StudyResult, read: Callable[[Numbers], float]) -> float:
@@ -141,7 +141,7 @@ def _strategies(result: StudyResult) -> Figure:
         rows.append(Bars(label, [100 * value for value in values], tips))
     first, title = result.numbers[0], "Test accuracy by strategy"
     caption = (
-        f"Pretrained on {first['source_images']:,} pictures of {first['source_words']}, transferred to"
+        f"Pretrained on {first['source_images']:,} pictures ({first['source_words']}), transferred to"
         f" {first['target_images']:,} pictures of {len(first['target'])} classes. Means over the seeds."
     )
     wide, narrow = draw_shares("strategies", rows, description=title)
@@ -184,12 +184,16 @@ _LITERATURE = (
     "The lecture reports, on one data set that it does not describe, Tiny-darknet at 51.19% before and 65.02% after"
     " transfer and ResNet-50 at 41.78% and 71.58%: both gain, the larger one more, and it overtakes the compact one."
 )
-_DIFFERS = (
-    "The pretraining here is at most 1,000 pictures of other classes, not ImageNet: features learned from so few are"
-    " narrow, and what transfer gains is bounded by them. The larger network is a ResNet-18 (11 million parameters),"
-    " pictures are 32 x 32, and 20 a class are transferred to. 'Before' is read as the same network trained from random"
-    " weights, since the lecture does not say what it was. The same on CIFAR-10 at ten times the pretraining:"
-    " benchmarks/results/compact_vs_large.json."
-)
+
+
+def _differs(result: StudyResult) -> str:
+    return (
+        f"The pretraining here is at most 1,000 pictures ({result.numbers[0]['source_words']}), not ImageNet: features"
+        " learned from so few are narrow, and what transfer gains is bounded by them. The larger network is a ResNet-18"
+        " (11 million parameters), pictures are 32 x 32, and 20 a class are transferred to. 'Before' is read as the"
+        " same network trained from random weights, since the lecture does not say what it was. The same on CIFAR-10 at"
+        " ten times the pretraining: benchmarks/results/compact_vs_large.json."
+    )
+
 
 STUDY = Study(measure, judge, tell)

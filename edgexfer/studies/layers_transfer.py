@@ -41,7 +41,7 @@ def measure(lab: Lab) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     with counting(lab, 2 + 2 * len(depths)) as progress:
         run = kept(lab.work / "base", lambda out: _trained(base, base.new_student(), out, None))
-        progress.step(f"other classes: {run.scores['val_top1']:.1%}")
+        progress.step(f"{parts.words}: {run.scores['val_top1']:.1%}")
         trained = network_of(lab.work / "base", base)
         scratch = kept(lab.work / "scratch", lambda out: _trained(job, job.new_student(), out, None))
         progress.step(f"from scratch: {scratch.scores['val_top1']:.1%}")
@@ -116,10 +116,11 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     healed = tuple(top1(one, "fine-tuned", last) - top1(one, "frozen", last) for one in numbers)
     gain = tuple(top1(one, "fine-tuned", last) - top1(one, "fine-tuned", 0) for one in numbers)
     cost = tuple(top1(one, "frozen", 0) - top1(one, "frozen", first) for one in numbers)
+    words = numbers[0]["source_words"]
     early = "first layer" if first == 1 else f"first {first} layers"
     whole = f"Test accuracy with all {last} layers copied"
     return [
-        Claim("Frozen early layers serve other classes better than all frozen layers do.",
+        Claim(f"Frozen early layers serve {words} better than all frozen layers do.",
               f"Test accuracy with the {early} copied and frozen less that with all {last}", drop, "points", 0.01),
         Claim("Fine-tuning the copied layers recovers what freezing them loses.", f"{whole}, fine-tuned less frozen",
               healed, "points", 0.01),
@@ -156,16 +157,17 @@ def tell(result: StudyResult) -> Telling:
 def _seen(result: StudyResult) -> str:
     drop, healed, gain, cost = result.claims
     first, last = depths_of(result.numbers[0])[1], depths_of(result.numbers[0])[-1]
+    words = result.numbers[0]["source_words"]
 
     def share(kind: str, depth: int) -> str:
         return percent_of([top1(one, kind, depth) for one in result.numbers])
 
     return (
         f"From scratch the network was right for {share('frozen', 0)} of the test pictures. With {first} of"
-        f" {last} layers copied from other classes and frozen it had {share('frozen', first)}, {claim_words(cost)},"
-        f" with all of them {share('frozen', last)}, {claim_words(drop)}. Copied and fine-tuned, all layers gave"
-        f" {share('fine-tuned', last)}: {healed.measured} against frozen ones, {claim_words(healed)}, and"
-        f" {gain.measured} against random weights, {claim_words(gain)}."
+        f" {last} layers copied from a network on {words} and frozen it had {share('frozen', first)}"
+        f", {claim_words(cost)}, with all of them {share('frozen', last)}, {claim_words(drop)}. Copied and"
+        f" fine-tuned, all layers gave {share('fine-tuned', last)}: {healed.measured} against frozen ones,"
+        f" {claim_words(healed)}, and {gain.measured} against random weights, {claim_words(gain)}."
     )
 
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from edgexfer.data import Splits
+from edgexfer.errors import DataError
 from edgexfer.report.bars import Bars
 from edgexfer.report.tables import Figure, Key
 from edgexfer.report.values import duration, percent
 from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most, halves, held_split, with_classes
+from edgexfer.studies.parts import FEWEST_TO_HALVE, at_most, halves, held_split, with_classes
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
     check_starts,
@@ -68,11 +69,23 @@ def measure(lab: Lab) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def check(lab: Lab) -> None:
+    """Refuses networks that cannot be used, and classes too few to keep half of them from the pretraining."""
+    check_starts(lab)
+    count = len(lab.splits.classes)
+    if not lab.starts and count < FEWEST_TO_HALVE:
+        raise DataError(
+            f"{lab.splits.source!r} has {count} classes; to pretrain on half of them and leave one unknown takes"
+            f" {FEWEST_TO_HALVE} or more: take other pictures, or name a network with its weights by --model and"
+            " --weights"
+        )
+
+
 def pair(lab: Lab) -> tuple[int, int, Splits]:
     """A class that the pretraining sees, one that it does not, and what it sees; drawn by the seed."""
     parts = halves(lab.splits, lab.seed)
     names = list(lab.splits.classes)
-    if parts.source.classes == parts.target.classes or lab.starts:
+    if lab.starts:
         first, second = np.random.default_rng(lab.seed).permutation(len(names))[:2].tolist()
         return int(first), int(second), parts.source
     return names.index(parts.source.classes[0]), names.index(parts.target.classes[0]), parts.source
@@ -153,4 +166,4 @@ _DIFFERS = (
     " regularised logistic regression, not in 500 iterations through the network, so that the times do not compare."
 )
 
-STUDY = Study(measure, judge, tell, check_starts)
+STUDY = Study(measure, judge, tell, check)

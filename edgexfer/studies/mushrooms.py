@@ -18,7 +18,7 @@ from edgexfer.report.values import percent
 from edgexfer.runs import METRICS_FILE, read_lines
 from edgexfer.studies.drawing import Band, Panel, draw_panels, mean_table
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most, halves
+from edgexfer.studies.parts import OTHER_CLASSES, at_most, halves
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import check_starts, counting, hard_run, kept, labelled, quiet_job, study_recipe
 from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Telling
@@ -55,7 +55,7 @@ def measure(lab: Lab) -> dict[str, Any]:
             networks[label] = by_epoch(target, start, recipe, lab.work / f"network-{number}")
             progress.step(label)
     facts = {"classes": len(target.classes), "train_images": len(target.train), "first": next(iter(networks))}
-    return {**facts, "networks": networks}
+    return {**facts, "source_words": parts.words, "networks": networks}
 
 
 def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
     fresh = tuple(_first(one)["fresh_head"] for one in numbers)
     chance = [1 / one["classes"] for one in numbers]
     return [
-        Claim("At first a pretrained network guesses: the new kinds are not among its classes.",
+        Claim("At first a pretrained network guesses: its output layer for the kinds is new.",
               "Validation accuracy with a new output layer that learned nothing, less that of guessing",
               tuple(top1 - guess for top1, guess in zip(fresh, chance, strict=True)), "points", 0.1, at_most=True),
         Claim("After two epochs accuracy is high.",
@@ -145,7 +145,7 @@ def tell(result: StudyResult) -> Telling:
     wide, narrow = draw_panels("epochs", panels, x="epoch", description=title, ticks=ticks)
     keys = [Key(name, i) for i, name in enumerate(lines)]
     figure = Figure(title, caption, wide, narrow, mean_table(title, "epoch", bands, fraction=True), keys)
-    return Telling([figure], _seen(result), _LITERATURE, _DIFFERS, [_table(result)])
+    return Telling([figure], _seen(result), _LITERATURE, _differs(result), [_table(result)])
 
 
 def _table(result: StudyResult) -> Table:
@@ -175,10 +175,16 @@ _LITERATURE = (
     " is low at first, since the kinds are not among the old classes, and high after about 2 epochs; it gives no"
     " figures to hold against these."
 )
-_DIFFERS = (
-    "Unless networks with weights are named (--model vgg16 --weights imagenet), the network is one of six convolutions,"
-    " pretrained here on half of the classes, and the kinds are the other half. Fine-tuning fits the output layer on"
-    " frozen features before its first epoch, so that it starts high, where plain fine-tuning starts at guessing."
-)
+
+
+def _differs(result: StudyResult) -> str:
+    words = result.numbers[0].get("source_words", OTHER_CLASSES)
+    return (
+        "Unless networks with weights are named (--model vgg16 --weights imagenet), the network is one of six"
+        f" convolutions, pretrained here on half of the data, and tried on the other half ({words}). Fine-tuning fits"
+        " the output layer on frozen features before its first epoch, so that it starts high, where plain fine-tuning"
+        " starts at guessing."
+    )
+
 
 STUDY = Study(measure, judge, tell, check_starts)

@@ -15,6 +15,7 @@ from edgexfer.workflows.data import spread_sample, take
 
 FEWEST_TO_HALVE = 4
 """Classes from which half of them can be set apart to pretrain on."""
+OTHER_CLASSES, SAME_CLASSES = "other classes of the same data", "other pictures of the same classes"
 PATCH, STRIDE, STRIPS = 32, 16, 5
 LOOKED_AT = 8
 
@@ -47,10 +48,10 @@ def halves(splits: Splits, seed: int) -> Parts:
         first, second = (np.sort(part) for part in (order[:middle], order[middle:]))
         source = dataclasses.replace(splits, train=take(splits.train, first))
         target = dataclasses.replace(splits, train=take(splits.train, second))
-        return Parts(renewed(source), renewed(target), "other pictures of the same classes")
+        return Parts(renewed(source), renewed(target), SAME_CLASSES)
     drawn = rng.permutation(count)
     parts = [with_classes(splits, sorted(part.tolist())) for part in (drawn[: count // 2], drawn[count // 2 :])]
-    return Parts(parts[0], parts[1], "other classes of the same data")
+    return Parts(parts[0], parts[1], OTHER_CLASSES)
 
 
 def with_classes(splits: Splits, wanted: Sequence[int]) -> Splits:

@@ -21,7 +21,7 @@ from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import amount, percent
 from edgexfer.studies.drawing import draw_shares
 from edgexfer.studies.networks import path_of
-from edgexfer.studies.parts import at_most, halves
+from edgexfer.studies.parts import OTHER_CLASSES, Parts, at_most, halves
 from edgexfer.studies.published import EFFICIENTNET, GEOMETRIC_MEANS, SETS
 from edgexfer.studies.stepping import picture_side
 from edgexfer.studies.trainings import (
@@ -55,17 +55,19 @@ def measure(lab: Lab) -> dict[str, Any]:
     with counting(lab, len(sets) * count) as progress:
         for number, (name, splits) in enumerate(sets.items()):
             work = lab.work / f"{number}"
-            source, target = _parts(lab, splits)
+            parts = _parts(lab, splits)
+            target = parts.target
             side = picture_side(dataclasses.replace(lab, splits=splits))
             backbones: dict[str, Any] = {}
-            starts = lab.starts or _pretrained(lab, source, side, work, progress.step)
+            starts = lab.starts or _pretrained(lab, parts.source, side, work, progress.step)
             for place, (label, start) in enumerate(labelled(starts).items()):
                 recipe = _recipe(lab, len(target.train), None if lab.starts else side)
                 out = work / f"network-{place}"
                 scores = by_strategy(target, start, recipe, out, progress.step, ("full",))
                 backbones[label] = scores["full"]
             _check_some_fit(name, backbones)
-            found[name] = {"classes": len(target.classes), "train_images": len(target.train), "backbones": backbones}
+            facts = {"classes": len(target.classes), "train_images": len(target.train), "source_words": parts.words}
+            found[name] = {**facts, "backbones": backbones}
     return {"sets": found, "pretrained_here": not lab.starts}
 
 
@@ -93,13 +95,15 @@ def present(lab: Lab) -> dict[str, Splits]:
     return found
 
 
-def _parts(lab: Lab, splits: Splits) -> tuple[Splits, Splits]:
+def _parts(lab: Lab, splits: Splits) -> Parts:
     """What is pretrained on and transferred to; all is transferred to where the user brings pretrained weights."""
-    if lab.starts:
-        return splits, at_most(splits, MOST_TRAIN, MOST_HELD, lab.seed)
     parts = halves(splits, lab.seed)
+    if lab.starts:
+        return dataclasses.replace(parts, source=splits, target=at_most(splits, MOST_TRAIN, MOST_HELD, lab.seed))
     most = (150, 150) if lab.fast else (MOST_SOURCE, MOST_TRAIN)
-    return at_most(parts.source, most[0], MOST_HELD, lab.seed), at_most(parts.target, most[1], MOST_HELD, lab.seed)
+    source = at_most(parts.source, most[0], MOST_HELD, lab.seed)
+    target = at_most(parts.target, most[1], MOST_HELD, lab.seed)
+    return dataclasses.replace(parts, source=source, target=target)
 
 
 def _recipe(lab: Lab, images: int, side: int | None) -> Recipe:
@@ -157,7 +161,7 @@ def judge(numbers: Sequence[Numbers]) -> list[Claim]:
 
 def tell(result: StudyResult) -> Telling:
     """Accuracy by set and backbone, the ratios, and the published table."""
-    return Telling([_bars(result)], _seen(result), _LITERATURE, _DIFFERS, [_table(result), _published()])
+    return Telling([_bars(result)], _seen(result), _LITERATURE, _differs(result), [_table(result), _published()])
 
 
 def _by_seed(result: StudyResult, name: str, backbone: str) -> list[Mapping[str, Any]]:
@@ -239,12 +243,18 @@ _LITERATURE = (
     " public models they needed 4.7 times fewer parameters in the geometric mean at about the same accuracy, against"
     " the best reported ones 9.6 times fewer."
 )
-_DIFFERS = (
-    "Their pretraining is ImageNet at full size. Unless networks with weights are named (--model, --weights), three"
-    " sizes of one small network are pretrained here on half of each set's classes and transferred to the other half,"
-    " at most 1,000 pictures of it, so that accuracies do not compare with the published ones; only the shape of the"
-    " table does. Of the eight sets those count that lie under --data-root. The ratio is between the backbones that"
-    " were tried, not against the best ones known."
-)
+
+
+def _differs(result: StudyResult) -> str:
+    sets = result.numbers[0]["sets"].values()
+    words = " or ".join(dict.fromkeys(one.get("source_words", OTHER_CLASSES) for one in sets))
+    return (
+        "Their pretraining is ImageNet at full size. Unless networks with weights are named (--model, --weights), three"
+        " sizes of one small network are pretrained here on half of each set and transferred to the other half"
+        f" ({words}), at most 1,000 pictures of it, so that accuracies do not compare with the published ones; only the"
+        " shape of the table does. Of the eight sets those count that lie under --data-root. The ratio is between the"
+        " backbones that were tried, not against the best ones known."
+    )
+
 
 STUDY = Study(measure, judge, tell, check_starts)

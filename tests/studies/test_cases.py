@@ -11,16 +11,18 @@ import pytest
 from click.testing import CliRunner
 
 from edgexfer.cli.main import cli
-from edgexfer.errors import RecipeError, TrainingError, WeightsError
+from edgexfer.errors import DataError, RecipeError, TrainingError, WeightsError
 from edgexfer.files import write_json
-from edgexfer.studies import leopard_giraffe, mushrooms, transfer_table
+from edgexfer.studies import compact_vs_large, layers_transfer, leopard_giraffe, mushrooms, transfer_table
 from edgexfer.studies.page import render
+from edgexfer.studies.parts import halves, with_classes
 from edgexfer.studies.published import EFFICIENTNET, SETS
 from edgexfer.studies.running import StudyTarget, run_study
 from edgexfer.studies.trainings import labelled
 from edgexfer.studies.transfer_table import geometric_mean, present, ratio
 from edgexfer.studies.values import Lab, StudyResult
 from edgexfer.training import Recipe, Silent
+from edgexfer.transfer import STRATEGIES
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
 
@@ -147,6 +149,39 @@ def test_two_classes_are_told_apart_known_or_not(tmp_path: Path) -> None:
     assert result.numbers[0]["known"] != result.numbers[0]["unknown"]
     page = render(result, leopard_giraffe.STUDY.tell(result))
     assert "Share of each class that is right" in page
+
+
+def test_two_or_three_classes_leave_none_unknown_to_a_network_that_is_pretrained_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = with_classes(DIGITS.load(), [0, 1, 2])
+    lab = Lab(three, 0, True, tmp_path, Silent())
+    with pytest.raises(DataError, match="'digits' has 3 classes; to pretrain on half of them .* takes 4 or more: take"):
+        leopard_giraffe.STUDY.check(lab)
+    leopard_giraffe.STUDY.check(replace(lab, starts=(Start("mlperf-resnet8"),)))
+    monkeypatch.setattr(DataChoice, "load", lambda _: three)
+    with pytest.raises(DataError, match="has 3 classes"):
+        run_study("leopard-giraffe", DIGITS, StudyTarget(tmp_path), Silent(), seeds=(0,), fast=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_says_what_was_pretrained_on(result_of: Result) -> None:
+    said = {"source_words": halves(with_classes(DIGITS.load(), [0, 1, 2]), 0).words}
+    network = strategies([0.6, 0.7], [0.05, 0.2])
+    kinds = {"classes": 3, "train_images": 60, "first": "net", "networks": {"net": network}, **said}
+    backbones = {"net": {"test_top1": 0.9, "parameters": 100}}
+    table = {"sets": {"d": {"classes": 3, "train_images": 9, "backbones": backbones, **said}}, "pretrained_here": True}
+    copied = {kind: {f"{depth}": {"test_top1": 0.5} for depth in (2, 6)} for kind in layers_transfer.KINDS}
+    layers = {"target": ["a"], "target_images": 9, "scratch": {"test_top1": 0.5}, **copied, **said}
+    one = {"test_top1": 0.5, "val_top1": 0.5, "val_nll": 1.0}
+    compact = {"networks": {"tiny-darknet": {"strategies": dict.fromkeys(STRATEGIES, one)}}, "target": ["a"], **said}
+    compact |= {"source_images": 9, "target_images": 9}
+    numbers = {mushrooms: kinds, transfer_table: table, layers_transfer: layers, compact_vs_large: compact}
+    for study, found in numbers.items():
+        page = render(result := result_of(study, "s", [found]), study.tell(result))
+        assert "other pictures of the same classes" in page and "half of the classes" not in page
+        assert "other classes" not in page.partition("The literature.")[0]
+        assert "not among" not in page.partition("The literature.")[0]
 
 
 def test_networks_are_named_only_where_a_study_takes_them(tmp_path: Path) -> None:
