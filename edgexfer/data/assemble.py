@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from edgexfer.data.assign import TEST, TRAIN, VAL, assign_splits, check_fractions
-from edgexfer.data.groups import GroupBy, group_pictures
+from edgexfer.data.groups import GroupBy, Grouping, group_pictures, rule_keys
 from edgexfer.data.index import THUMB
 from edgexfer.data.names import listing
 from edgexfer.data.views import Splits, View, fingerprint
@@ -70,8 +71,8 @@ class Pool:
         pictures = [self.pictures[i] for i in chosen]
         labels = np.array([p.label for p in pictures], dtype=np.int64)
         files, digests = tuple(p.name for p in pictures), tuple(p.digest for p in pictures)
-        kept = None if groups is None else np.unique(groups[list(chosen)], return_inverse=True)[1]
-        return View(name, files, labels, self.reader(pictures), digests, self.skipped if name == "all" else (), kept)
+        tie = None if groups is None else partial(_numbered_anew, groups[list(chosen)])
+        return View(name, files, labels, self.reader(pictures), digests, self.skipped if name == "all" else (), tie)
 
 
 def assemble(
@@ -123,6 +124,30 @@ def pool_thumbs(pool: Pool) -> NDArray[np.uint8]:
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, THUMB, THUMB)
 
 
+@dataclass(frozen=True)
+class _Looks:
+    """What groups are found by, and no more of a pool."""
+
+    digests: tuple[str, ...]
+    thumbs: NDArray[np.uint8]
+    shorter: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, pool: Pool) -> _Looks:
+        shorter = np.array([min(p.size) for p in pool.pictures], dtype=np.int64)
+        digests, names = (p.digest for p in pool.pictures), (p.name for p in pool.pictures)
+        return cls(tuple(digests), pool_thumbs(pool), shorter, tuple(names))
+
+    def grouped(self, options: Options) -> Grouping:
+        return group_pictures(self.digests, self.thumbs, self.shorter, self.names, options.group_by)
+
+
+def _numbered_anew(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same groups by numbers from 0, without gaps."""
+    return np.unique(groups, return_inverse=True)[1]
+
+
 def _views(
     source: str, classes: Sequence[str], pools: Mapping[str, Pool], options: Options, said: list[str]
 ) -> tuple[View, View, View | None]:
@@ -131,8 +156,8 @@ def _views(
     val = _given(pools, "val")
     if val is not None:
         if options.group_by is not None:
-            said.append("group_by changes nothing here: the source brings its own splits")
-        return _given(pools, "train") or val, val, test
+            said.append("the source brings its own splits: group_by only ties training pictures to one another")
+        return _tied(pools["train"], options), val, test
     flat = "all" in pools
     check_fractions(options.val_split, options.test_split if flat else 0.0)
     pool = pools["all" if flat else "train"]
@@ -148,6 +173,19 @@ def _views(
     return train, val, test
 
 
+def _tied(pool: Pool, options: Options) -> View:
+    """The source's own training pictures; their groups are found when they are asked for, which few things do.
+
+    Raises:
+        DataError: ``group_by`` is not a valid regular expression, or finds nothing.
+    """
+    look = _Looks.of(pool)
+    if options.group_by is not None:
+        rule_keys(options.group_by, look.names)
+    view = pool.view("train", range(len(pool.pictures)))
+    return replace(view, tie=lambda: _numbered_anew(look.grouped(options).groups))
+
+
 def _given(pools: Mapping[str, Pool], name: str) -> View | None:
     pool = pools.get(name)
     return pool.view(name, range(len(pool.pictures))) if pool is not None and pool.pictures else None
@@ -159,9 +197,7 @@ def _cut(
     """Which side each picture of a pool goes to, and its group."""
     digests = [p.digest for p in pool.pictures]
     labels = np.array([p.label for p in pool.pictures], dtype=np.int64)
-    shorter = np.array([min(p.size) for p in pool.pictures], dtype=np.int64)
-    names = [p.name for p in pool.pictures]
-    grouping = group_pictures(digests, pool_thumbs(pool), shorter, names, options.group_by)
+    grouping = _Looks.of(pool).grouped(options)
     groups = grouping.groups
     sides = assign_splits(
         labels, digests, groups, seed=options.seed, val_split=options.val_split, test_split=test_split

@@ -77,7 +77,7 @@ def group_pictures(
     numbers = {digest: number for number, digest in enumerate(dict.fromkeys(digests))}
     content = np.array([numbers[d] for d in digests], dtype=np.int64)
     limits = np.where(sides < TINY, LIMIT_TINY, LIMIT).astype(np.float32)
-    rule = None if group_by is None else _rule_keys(group_by, files)
+    rule = None if group_by is None else rule_keys(group_by, files)
     for alike, tightest in enumerate((LIMIT, LIMIT_ALIKE)):
         looks = _join_looks(content, thumbs, np.minimum(limits, np.float32(tightest)))
         if _largest(looks, content) <= max(_FEW, len(numbers) // 4):
@@ -166,7 +166,12 @@ def _tied(groups: Group, rule: Sequence[object] | None) -> Group:
     return union.roots()
 
 
-def _rule_keys(rule: GroupBy, files: Sequence[str]) -> list[object]:
+def rule_keys(rule: GroupBy, files: Sequence[str]) -> list[object]:
+    """What the user's rule says of each file: those with equal keys belong together.
+
+    Raises:
+        DataError: The rule is not a valid regular expression, or finds nothing.
+    """
     if callable(rule):
         return [("rule", rule(name)) for name in files]
     try:

@@ -68,7 +68,7 @@ def _joined(train: View, extra: View) -> View:
         train,
         files=(*train.files, *extra.files),
         labels=np.concatenate([train.labels, extra.labels]),
-        groups=None,
+        tie=None,
         read=lambda i: train.read(i) if i < count else extra.read(i - count),
         digests=(*train.digests, *extra.digests),
     )

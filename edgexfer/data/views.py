@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,7 @@ class View:
         read: Gives picture ``i`` upright, RGB, at full size.
         digests: SHA-256 of each picture's content, in hexadecimal.
         skipped: ``(file, reason)`` of pictures that were left out; filled by ``load_labelled`` only.
-        groups: A number for each picture ``(N,)``; those with the same one (copies, near-duplicates, the user's own
-            groups) are kept together whenever some are held out. ``None`` where every picture stands for itself.
+        tie: Finds ``groups``, once, when they are first asked for; ``None`` where every picture stands for itself.
     """
 
     name: str
@@ -34,7 +34,16 @@ class View:
     read: Callable[[int], Image.Image]
     digests: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
-    groups: Labels | None = None
+    tie: Callable[[], Labels] | None = None
+
+    @cached_property
+    def groups(self) -> Labels | None:
+        """A number for each picture ``(N,)``.
+
+        Those with the same one (copies, near-duplicates, the user's own groups) are kept together whenever some are
+        held out. ``None`` where every picture stands for itself.
+        """
+        return None if self.tie is None else self.tie()
 
     def __len__(self) -> int:
         return len(self.files)

@@ -276,12 +276,12 @@ def spread_sample(view: View, count: int) -> View:
 
 def take(view: View, indices: np.ndarray) -> View:
     """The pictures of ``view`` at ``indices``, in that order."""
-    read = view.read
+    read, tie = view.read, view.tie
     return dataclasses.replace(
         view,
         files=tuple(view.files[i] for i in indices),
         labels=view.labels[indices],
         digests=tuple(view.digests[i] for i in indices),
-        groups=None if view.groups is None else view.groups[indices],
+        tie=None if tie is None else lambda: tie()[indices],
         read=lambda i: read(int(indices[i])),
     )

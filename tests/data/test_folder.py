@@ -279,9 +279,27 @@ def test_animations_are_noted(folder_of: Make) -> None:
     )
 
 
-def test_group_by_beside_given_splits_is_noted(folder_of: Make) -> None:
-    root = folder_of({"train/a": 3, "train/b": 3, "val/a": 1})
-    assert any("group_by changes nothing" in n for n in load_splits(root, group_by="x").notes)
+def test_group_by_beside_given_splits_ties_training_pictures_alone(folder_of: Make) -> None:
+    root = folder_of({"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 1})
+    splits = load_splits(root, group_by=r"(\d)\.png")
+    assert any("group_by only ties training pictures" in n for n in splits.notes)
+    assert splits.train.groups is not None and splits.train.groups.tolist() == [*range(6), *range(6)]
+    assert [len(splits.train), len(splits.val)] == [12, 3]
+    with pytest.raises(DataError, match="group_by 'x' is found in none of the 12 file names"):
+        load_splits(root, group_by="x")
+
+
+def test_near_duplicates_beside_given_splits_are_of_one_group(folder_of: Make) -> None:
+    root = folder_of({"train/a": 6, "train/b": 6, "val/a": 2, "val/b": 2, "test/a": 1, "test/b": 1}, size=(120, 90))
+    before = load_splits(root)
+    for path in sorted((root / "train/a").glob("*.png")):
+        Image.open(path).save(path.with_name(f"{path.stem} copy.jpg"), quality=60)
+    splits = load_splits(root)
+    assert splits.train.groups is not None
+    group = dict(zip(splits.train.files, splits.train.groups.tolist(), strict=True))
+    assert len(set(group.values())) == 12
+    assert all(group[f"train/a/{i}.png"] == group[f"train/a/{i} copy.jpg"] for i in range(6))
+    assert (splits.val.files, splits.notes) == (before.val.files, ())
 
 
 def test_a_picture_deleted_later_is_named(folder_of: Make) -> None:

@@ -36,11 +36,11 @@ def lone(digits: Splits) -> Job:
     """A training on a single picture."""
     one = replace(
         digits.train, files=digits.train.files[:1], labels=digits.train.labels[:1], digests=digits.train.digests[:1],
-        groups=None,
+        tie=None,
     )  # fmt: skip
     few: View = replace(
         digits.val, files=digits.val.files[:4], labels=digits.val.labels[:4], digests=digits.val.digests[:4],
-        groups=None,
+        tie=None,
     )  # fmt: skip
     splits = replace(digits, train=one, val=few, test=None)
     return prepare(splits, "cifar-resnet20", "none", Recipe(epochs=1, image_size=32), Silent())
