@@ -71,8 +71,9 @@ def index_files(root: Path, files: Sequence[str], progress: Progress | None = No
             fresh[printable(name)] = _pack(key, entry)
         if progress is not None:
             progress(len(entries), len(files))
-    if fresh and fresh != known:
-        _write_cache(cache, fresh)
+    kept = {**_of_others(root, files, known), **fresh}
+    if fresh and kept != known:
+        _write_cache(cache, kept)
     return entries
 
 
@@ -134,6 +135,14 @@ def look_at(content: bytes) -> Entry:
     except UnusableImageError as error:
         return Entry(digest, b"", (0, 0), 1, str(error))
     return Entry(digest, thumbnail(image), size, frames)
+
+
+def _of_others(root: Path, files: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of pictures that were not asked for, such as those of another split, and are still there."""
+    asked = set(map(printable, files))
+    return {
+        name: entry for name, entry in known.items() if name not in asked and os.path.exists(os.path.join(root, name))
+    }
 
 
 def _cache_file(root: Path) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgexfer.data import index
+from edgexfer.data import index, load_splits
 from edgexfer.data.index import cache_folder, index_files, parallel
 
 Make = Callable[..., Path]
@@ -32,6 +32,18 @@ def test_second_time_comes_from_the_cache(folder_of: Make, looked: list[int]) ->
     assert len(looked) == 40
     assert index_files(root, files) == first
     assert len(looked) == 40
+
+
+def test_a_set_with_splits_of_its_own_is_looked_at_once(folder_of: Make, looked: list[int]) -> None:
+    root = folder_of({f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("a", "b")})
+    first = load_splits(root)
+    assert len(looked) == 24
+    second = load_splits(root)
+    assert len(looked) == 24 and second.fingerprint == first.fingerprint
+    (root / "val/a/0.png").unlink()
+    load_splits(root)
+    kept = set(json.loads(cache_file().read_text())["files"])
+    assert len(looked) == 24 and len(kept) == 23 and "val/a/0.png" not in kept
 
 
 def test_a_changed_file_is_looked_at_again(folder_of: Make, looked: list[int], draw: Callable) -> None:
