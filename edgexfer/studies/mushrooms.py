@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgexfer import nets
 from edgexfer.data import Splits
 from edgexfer.errors import EdgexferError
 from edgexfer.report.tables import Figure, Key, Row, Table
@@ -72,7 +73,10 @@ def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[s
         {epoch: top1}, "test_top1": ..., "val_top1": ...}}}``; epoch 0 is a head that was fitted on frozen features.
     """
     job = prepare_start(splits, start, recipe, Silent())
-    found: dict[str, Any] = {"fresh_head": job.predictions(job.new_student(), "val").top1, "strategies": {}}
+    student = job.new_student()
+    nets.reset_head(student.net, len(splits.classes), job.settings.seed)  # a file of as many classes brings its own
+    student.to(job.device)
+    found: dict[str, Any] = {"fresh_head": job.predictions(student, "val").top1, "strategies": {}}
     for name in STRATEGIES:
         out = work / name
         try:

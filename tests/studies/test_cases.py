@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
+from edgexfer import nets
 from edgexfer.cli.main import cli
 from edgexfer.errors import DataError, RecipeError, TrainingError, WeightsError
 from edgexfer.files import write_json
 from edgexfer.studies import compact_vs_large, layers_transfer, leopard_giraffe, mushrooms, transfer_table
+from edgexfer.studies.networks import path_of
 from edgexfer.studies.page import render
-from edgexfer.studies.parts import halves, with_classes
+from edgexfer.studies.parts import at_most, halves, with_classes
 from edgexfer.studies.published import EFFICIENTNET, SETS
 from edgexfer.studies.running import StudyTarget, run_study
 from edgexfer.studies.trainings import labelled
 from edgexfer.studies.transfer_table import geometric_mean, present, ratio
 from edgexfer.studies.values import Lab, StudyResult
-from edgexfer.training import Recipe, Silent
+from edgexfer.training import Job, Recipe, Silent
 from edgexfer.transfer import STRATEGIES
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
@@ -193,10 +198,27 @@ def test_networks_are_named_only_where_a_study_takes_them(tmp_path: Path) -> Non
     assert refused.exit_code == 1 and "1 --model and 2 --weights were given" in refused.stderr
 
 
-def test_what_each_strategy_has_after_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgexfer.studies.networks import path_of
-    from edgexfer.studies.parts import at_most
+def test_a_fresh_head_is_none_of_the_file_also_where_that_has_as_many_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits, heads = at_most(DIGITS.load(), 60, 40, 0), []
+    trained = nets.create(path_of("conv_narrow"), 10, input_size=(16, 16), seed=5)
+    save_file(trained.state_dict(), tmp_path / "trained.safetensors")
 
+    def predictions(_: Job, student: nets.Normalized, split: str) -> SimpleNamespace:
+        heads.append(student.net.state_dict())
+        return SimpleNamespace(top1=0.1)
+
+    monkeypatch.setattr(mushrooms, "STRATEGIES", ())
+    monkeypatch.setattr(Job, "predictions", predictions)
+    start = Start(path_of("conv_narrow"), str(tmp_path / "trained.safetensors"))
+    mushrooms.by_epoch(splits, start, Recipe(image_size=16, epochs=1), tmp_path)
+    (found,) = heads
+    changed = {name for name, value in trained.state_dict().items() if not torch.equal(found[name].cpu(), value)}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_what_each_strategy_has_after_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mushrooms, "STRATEGIES", ("head", "full", "scratch"))
     splits = at_most(DataChoice("digits").load(), 60, 40, 0)
     recipe = Recipe(image_size=16, epochs=2, batch_size=16, precision="float32")
