@@ -149,6 +149,7 @@ def _facts(member: Teacher, job: Job, views: Views, compute: Compute) -> dict[st
         "teacher": member.name,
         "weights_sha256": member.sha256,
         "teacher_preprocessing": member.preprocessing.to_dict(),
+        "teacher_order": None if member.order is None else list(member.order),
         "classes": list(job.splits.classes),
         "source": job.splits.source,
         "pictures_sha256": _digest(job.splits.train.digests),

@@ -46,9 +46,14 @@ class Teacher:
     operations: int | None
     weights_bytes: int
 
+    @property
+    def order(self) -> tuple[int, ...] | None:
+        """Which of the network's outputs stands for each class; ``None`` where they are in the order of the classes."""
+        return tuple(self.network.order.tolist()) if isinstance(self.network, InOrder) else None
+
     def network_of(self) -> nets.Network | None:
         """The bare network, whose layers can be read; ``None`` for a teacher that is no PyTorch network."""
-        network = self.network.network if isinstance(self.network, _InOrder) else self.network
+        network = self.network.network if isinstance(self.network, InOrder) else self.network
         return network.net if isinstance(network, nets.Normalized) else None
 
 
@@ -92,7 +97,7 @@ class Teachers:
         return {"ensemble": self.ensemble, **({} if self.weights is None else {"weights_of": list(self.weights)})}
 
 
-class _InOrder(torch.nn.Module):
+class InOrder(torch.nn.Module):
     """A network whose outputs are put into the order of other class names; those without one are left out."""
 
     order: torch.Tensor
@@ -103,6 +108,7 @@ class _InOrder(torch.nn.Module):
         self.register_buffer("order", torch.tensor(order))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N, K)`` in the order."""
         logits: torch.Tensor = self.network(pixels)
         return logits[:, self.order]
 
@@ -171,7 +177,7 @@ def from_onnx(
         name=path.name,
         source=str(path),
         sha256=sha256_file(path),
-        network=(network if is_same else _InOrder(network, order)).eval(),
+        network=(network if is_same else InOrder(network, order)).eval(),
         preprocessing=_at_size(preprocessing, network.input_size),
         parameters=parameters,
         operations=None,
@@ -213,7 +219,7 @@ def _frozen(
 ) -> Teacher:
     network: torch.nn.Module = nets.Normalized(net, preprocessing)
     if list(order) != list(range(net.num_classes)):
-        network = _InOrder(network, order)
+        network = InOrder(network, order)
     return Teacher(
         name=name,
         source=source,

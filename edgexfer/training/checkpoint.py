@@ -19,12 +19,15 @@ from edgexfer.files import whole_file
 CHECKPOINT_FILE = "checkpoint.pt"
 _UNSAID = {"processes": 1, "sync_bn": False}
 """What holds where a checkpoint's settings say nothing of it."""
-_NOT_ALWAYS_KEPT = ("model", "model_sha256", "weights", "mean", "std", "splits_fingerprint", "train_pictures_sha256")
+_NOT_ALWAYS_KEPT = (
+    "model", "model_sha256", "weights", "mean", "std", "splits_fingerprint", "train_pictures_sha256", "teachers_order",
+)  # fmt: skip
 """What older checkpoints do not say, and is not compared there."""
 _IN_WORDS = {
     "model_sha256": "the file of the network has changed",
     "splits_fingerprint": "the pictures have changed, or how they are split",
     "train_pictures_sha256": "the training pictures or their order have changed",
+    "teachers_order": "the outputs of the teachers stand for other classes",
 }
 """What digests that differ mean."""
 

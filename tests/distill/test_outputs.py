@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from edgexfer.distill import Settled, Teacher, Teachers, check_teachers, distill
 from edgexfer.distill import outputs as outputs_module
 from edgexfer.distill.outputs import choose_views, open_outputs
+from edgexfer.distill.teacher import InOrder
 from edgexfer.runs import WEIGHTS_FILE
 from edgexfer.training import Job, Silent
 from edgexfer.training.compute import Compute
@@ -134,10 +135,11 @@ def test_what_decides_the_outputs_decides_the_place(job: Job, teacher: Teacher) 
         place(with_views(job, 2, augment="strong")),
         place(with_views(job, 2, mixup=0.5)),
         place(base, replace(teacher, sha256="f" * 64)),
+        place(base, replace(teacher, network=InOrder(teacher.network, (1, 0)))),
         place(base, compute=HALF),
         place(replace(base, splits=replace(base.splits, mirrors=False))),
     ]
-    assert len({place(base), *others}) == 6
+    assert len({place(base), *others}) == 7
 
 
 def test_the_number_of_views_suits_epochs_and_disk(monkeypatch: pytest.MonkeyPatch) -> None:

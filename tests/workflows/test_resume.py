@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,4 +128,25 @@ def test_a_student_knows_the_unlabelled_pictures_that_it_learns_from(
     pixels = np.random.default_rng(12).integers(0, 256, (40, 48, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(more / "other.png")
     with pytest.raises(TrainingError, match="pictures: the training pictures or their order have changed; repeat"):
+        teach(Silent())
+
+
+def test_a_teacher_whose_outputs_stand_for_other_classes_is_another_one(
+    colours: Path, net: str, teacher: Path, tmp_path: Path
+) -> None:
+    target, own = Target(tmp_path / "out", resume=True), tmp_path / "teacher"
+    shutil.copytree(teacher, own)
+
+    def teach(listener: Silent) -> None:
+        distill_data(
+            DataChoice(str(colours)), [Start(net)], [Start(str(own))], RECIPE, target, listener,
+            Teaching(allow_weak=True),
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        teach(Cut())
+    run = json.loads((own / "run.json").read_text())
+    run["classes"][:2] = reversed(run["classes"][:2])
+    (own / "run.json").write_text(json.dumps(run))
+    with pytest.raises(TrainingError, match="the outputs of the teachers stand for other classes; repeat"):
         teach(Silent())
