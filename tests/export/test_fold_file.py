@@ -97,6 +97,18 @@ def test_an_artifact_stays_one(unfolded: tuple[object, ExportResult], tmp_path: 
     assert verify(out).verified is True
 
 
+def test_an_int8_artifact_keeps_the_tolerance_of_its_rounding(kit: SimpleNamespace, tmp_path: Path) -> None:
+    net = kit.SmallNet().eval()
+    request, pictures = kit.request(int8=True, target="x86"), kit.pictures(calibration=2)
+    parent = export_network(net, request, tmp_path / "small.onnx", pictures=pictures).int8
+    assert parent is not None
+    out = tmp_path / "folded.onnx"
+    assert run(parent.artifact, "--out", out).exit_code == 0
+    before, after = (read_info(path).golden for path in (parent.artifact, out))
+    assert after.tolerance == before.tolerance > 2e-3 * np.abs(after.logits).max()
+    assert verify(out).verified is True
+
+
 def test_an_artifact_with_products_and_sums_stays_one_too(kit: SimpleNamespace, tmp_path: Path) -> None:
     net, parent, out = kit.SmallNet(), tmp_path / "plain.onnx", tmp_path / "scaled.onnx"
     net.body[2] = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8), nn.ReLU())  # between two ReLUs no layer can take it up
