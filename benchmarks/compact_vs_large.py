@@ -58,7 +58,7 @@ def main() -> None:
             for strategy in STRATEGIES:
                 if any((row["network"], row["seed"], row["strategy"]) == (model, seed, strategy) for row in rows):
                     continue
-                rows += measure(model, pretrained, folder, seed, strategy, options)
+                rows += measure(model, pretrained, folder, seed, strategy)
                 save(rows, options)
     save(rows, options)
     for line in summary(rows):
@@ -74,9 +74,7 @@ def pretrained_on_animals(model: str, options: argparse.Namespace) -> Path:
     return run
 
 
-def measure(
-    model: str, pretrained: Path, folder: Path, seed: int, strategy: str, options: argparse.Namespace
-) -> list[dict[str, Any]]:
+def measure(model: str, pretrained: Path, folder: Path, seed: int, strategy: str) -> list[dict[str, Any]]:
     """One row; none where the strategy does not fit the network."""
     splits, start = DataChoice(str(folder)).load(), Start(model, str(pretrained))
     with tempfile.TemporaryDirectory() as work:

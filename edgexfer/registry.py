@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from edgexfer.errors import UnknownNameError
@@ -21,19 +21,6 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
-
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that adds its value under ``name``.
-
-        Raises:
-            ValueError: ``name`` is taken.
-        """
-
-        def add(value: T) -> T:
-            self.add(name, value)
-            return value
-
-        return add
 
     def add(self, name: str, value: T) -> None:
         """Adds ``value`` under ``name``.

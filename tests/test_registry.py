@@ -30,12 +30,3 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
         shelf()["tiny-darkent"]
     with pytest.raises(UnknownNameError, match="known: tiny-darknet, resnet18"):
         shelf()["x"]
-
-
-def test_the_decorator_registers() -> None:
-    registry: Registry[object] = Registry("loss")
-
-    @registry.register("kd")
-    def kd() -> None: ...
-
-    assert registry["kd"] is kd

@@ -70,11 +70,11 @@ def folder_splits(root: Path, options: Options, progress: Progress | None = None
     return assemble(str(root), classes, pools, options, mirrors=mirrors_keep_class(classes), notes=notes)
 
 
-def whole_folder(root: Path, classes: Sequence[str], progress: Progress | None = None) -> tuple[View, list[str]]:
+def whole_folder(root: Path, classes: Sequence[str]) -> View:
     """A folder of class folders taken whole, its classes mapped by name onto ``classes``, which may have more.
 
     Returns:
-        The view, called ``"all"``, and sentences for the log.
+        The view, called ``"all"``.
 
     Raises:
         DataError: The folder has classes that are not among ``classes``; they are listed.
@@ -83,10 +83,10 @@ def whole_folder(root: Path, classes: Sequence[str], progress: Progress | None =
     tree = scan_classes(root)
     if not any(tree.classes.values()):
         raise DataError(_nothing_found(root, tree))
-    pool = read_pool(root, tree, _mapped(tree, classes, str(root), "the model"), progress)
+    pool = read_pool(root, tree, _mapped(tree, classes, str(root), "the model"))
     if not pool.pictures:
         raise DataError(f"{str(root)!r} holds no picture that can be read: {_reasons(pool.skipped)}")
-    return pool.view("all", range(len(pool.pictures))), list(pool.notes)
+    return pool.view("all", range(len(pool.pictures)))
 
 
 def check_folder(root: Path) -> None:

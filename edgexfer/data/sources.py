@@ -68,14 +68,9 @@ def load_labelled(
     classes: Sequence[str],
     *,
     whole: bool = False,
-    seed: int = 0,
-    val_split: float = 0.15,
-    test_split: float = 0.15,
-    group_by: GroupBy | None = None,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     strict: bool = False,
-    progress: Progress | None = None,
 ) -> View:
     """Labelled pictures to evaluate on, their labels mapped by class name onto ``classes``.
 
@@ -84,14 +79,9 @@ def load_labelled(
         classes: Class names of the model, in the order of its outputs; the data may have fewer.
         whole: Take every picture of a folder of class folders (or every split of a set); else the test split is
             taken, or val where there is no test.
-        seed: As for ``load_splits``, and so the rest.
-        val_split: See ``load_splits``.
-        test_split: See ``load_splits``.
-        group_by: See ``load_splits``.
-        data_root: See ``load_splits``.
+        data_root: As for ``load_splits``.
         download: See ``load_splits``.
         strict: See ``load_splits``.
-        progress: See ``load_splits``.
 
     Returns:
         The view, with what was skipped in ``View.skipped``.
@@ -103,14 +93,11 @@ def load_labelled(
     built_in = name == DIGITS or name in named_sets()
     if whole and not built_in and not _has_train(Path(name)):
         _check_known(name)
-        view, _ = whole_folder(Path(name), classes, progress)
+        view = whole_folder(Path(name), classes)
         if strict and view.skipped:
             raise DataError(f"{name!r}: strict is on and {'; '.join(f'{f!r} {why}' for f, why in view.skipped[:20])}")
         return view
-    splits = load_splits(
-        name, seed=seed, val_split=val_split, test_split=test_split, group_by=group_by, data_root=data_root,
-        download=download, strict=strict, progress=progress,
-    )  # fmt: skip
+    splits = load_splits(name, data_root=data_root, download=download, strict=strict)
     views = [v for v in (splits.train, splits.val, splits.test) if v is not None]
     view = joined(views) if whole else views[-1]
     return replace(map_labels(view, splits.classes, classes, name), skipped=splits.skipped)

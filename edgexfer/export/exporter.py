@@ -16,7 +16,7 @@ from torch import nn
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, parity
 from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
-from edgexfer.export.metadata import ArtifactInfo, Kept, Proof
+from edgexfer.export.metadata import ArtifactInfo, Proof
 from edgexfer.export.opsets import lower
 from edgexfer.export.plan import read_plan, write_plan
 from edgexfer.export.progress import Bar
@@ -26,6 +26,7 @@ from edgexfer.export.second_pass import fold_rest
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
+from edgexfer.fold import Kept
 
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
@@ -191,7 +192,7 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
     if not len(pixels):
         pixels = golden_pixels(SEED, request.preprocessing)
     folded = fold_batchnorm(net, torch.from_numpy(feed(pixels, request.preprocessing, "float")))
-    count, kept = folded.plan.folded, tuple(Kept(k.name, k.reason) for k in folded.plan.kept)
+    count, kept = folded.plan.folded, folded.plan.kept
     error = float(folded.proof.max_rel_error_f64) if count else None
     say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", float64 error {error:.1e}" if count else ""))
     for entry in kept:

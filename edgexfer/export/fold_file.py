@@ -19,7 +19,7 @@ import onnx
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export import figures, graph
 from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
-from edgexfer.export.metadata import ArtifactInfo, Kept, info_of
+from edgexfer.export.metadata import ArtifactInfo, info_of
 from edgexfer.export.runtime import open_session, run
 from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, to_json, write_bytes, write_text
 from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
@@ -134,7 +134,7 @@ def _relabel(folded: FoldedGraph, labelled: onnx.ModelProto, info: ArtifactInfo,
         info,
         parent_sha256=parent_sha256,
         batchnorm_folded=info.batchnorm_folded + folded.plan.folded,
-        batchnorm_kept=tuple(Kept(k.name, k.reason) for k in folded.plan.kept),
+        batchnorm_kept=folded.plan.kept,
         proof=replace(
             info.proof,
             fold_max_rel_error_f64=max(folded.proof.max_rel_error_f64, info.proof.fold_max_rel_error_f64 or 0.0),

@@ -22,7 +22,6 @@ from edgexfer.version import __version__
 
 OPSET = 18
 IR_VERSION = 9
-LARGEST_BYTES = 2**31 - 1
 
 
 def load_model(path: Path) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexfer.errors import FormatError
 from edgexfer.files import FORMAT, check_format
+from edgexfer.fold import Kept
 from edgexfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ KEY = "edgexfer"
 PRECISIONS = ("float32", "int8")
 INPUTS = {"uint8": "image", "float": "input"}
 TARGETS = ("x86", "arm64")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A BatchNorm that stands in the file as its own node.
-
-    Attributes:
-        name: Path of the module in the network.
-        reason: Why it was not folded.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

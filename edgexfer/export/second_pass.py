@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 
 from edgexfer.errors import FoldError
-from edgexfer.export.metadata import Kept
+from edgexfer.fold import Kept
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.layers import BATCHNORM
 from edgexfer.fold.onnxfile.view import View, input_of

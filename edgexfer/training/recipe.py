@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from edgexfer.data import AUGMENTS
 from edgexfer.errors import RecipeError
 from edgexfer.training.compute import DEVICES, PRECISIONS
 from edgexfer.training.optim import OPTIMIZERS
 
-AUGMENTATIONS = ("none", "light", "strong")
 PASSES_SCRATCH = 60_000
 """Pictures that a network with random weights sees in all, as a default."""
 SOFT_RATE = 2.0
@@ -97,8 +97,8 @@ class Recipe:
             yield f"precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}"
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             yield f"optimizer is {self.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}"
-        if self.augment is not None and self.augment not in AUGMENTATIONS:
-            yield f"augment is {self.augment!r}; allowed: {', '.join(AUGMENTATIONS)}"
+        if self.augment is not None and self.augment not in AUGMENTS:
+            yield f"augment is {self.augment!r}; allowed: {', '.join(AUGMENTS)}"
         if self.device.split(":", 1)[0] not in DEVICES:
             yield f"device is {self.device!r}; allowed: {', '.join(DEVICES)}"
 

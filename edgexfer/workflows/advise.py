@@ -97,7 +97,7 @@ def advise_data(
             f"{', '.join(untrained)}: without trained weights there is nothing to transfer; pass --weights imagenet or"
             " a weight file, or train with edgexfer finetune --strategy scratch"
         )
-    splits = data.load()
+    splits = data.load(listener)
     found = [_advise_one(splits, start, recipe, listener, verify) for start in starts]
     return sorted(found, key=lambda one: (-one.advice.measured.probe.value, -one.advice.measured.logme))
 

@@ -34,7 +34,7 @@ def make_bundle(
     """
     data.refuse_among_pictures(out)
     info = read_info(artifacts[0])
-    splits = load_as_cut(info.cut, data)
+    splits = load_as_cut(info.cut, data, listener)
     unknown = [name for name in splits.classes if name not in info.classes]
     if unknown:
         raise DataError(f"{str(artifacts[0])!r} does not know these classes of {data.source!r}: {', '.join(unknown)}")

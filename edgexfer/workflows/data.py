@@ -19,7 +19,7 @@ from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import Cut
 from edgexfer.nets import source_sha256
 from edgexfer.runs import Run, is_run, read_run
-from edgexfer.training import Listener
+from edgexfer.training import Listener, Silent
 
 _MAY_BE_KNOWN = "pictures held out now may be among those that it learned from, and scores on them too good"
 _RULES = ("val_split", "test_split", "group_by", "seed")
@@ -93,9 +93,19 @@ class DataChoice:
                 " time; choose an --out elsewhere"
             )
 
-    def load(self) -> Splits:
-        """The splits; see ``edgexfer.data.load_splits``."""
-        return load_splits(**self._named())
+    def load(self, listener: Listener | None = None) -> Splits:
+        """The splits, see ``edgexfer.data.load_splits``; ``listener`` hears how far the looking through them is."""
+        hears = Silent() if listener is None else listener
+
+        def look(done: int, pictures: int) -> None:
+            if done == 1:
+                hears.begin("look at the pictures", pictures)
+            hears.advance(done, "")
+
+        try:
+            return load_splits(**self._named(), progress=look)
+        finally:
+            hears.end()
 
     def _named(self) -> dict[str, Any]:
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "cut_as_said"}
@@ -159,13 +169,13 @@ def load_remembered(run: Run, source: str | None, data_root: str | None, listene
         run: The run.
         source: Other data to take, cut by the same rules; a warning says where it is not the very same.
         data_root: Where torchvision's sets lie now.
-        listener: Hears the warning.
+        listener: Hears the warning, and how far it is.
 
     Raises:
         DataError: The pictures are gone or have changed, or hold other classes than the run knows.
     """
     try:
-        splits = remembered(run, source, data_root).load()
+        splits = remembered(run, source, data_root).load(listener)
     except DataError as error:
         if source is not None:
             raise
@@ -203,15 +213,15 @@ def cut_of(run: Run) -> Cut:
     return Cut(**remembered(run).rules, fingerprint=run.splits_fingerprint)
 
 
-def load_as_cut(cut: Cut | None, data: DataChoice) -> Splits:
+def load_as_cut(cut: Cut | None, data: DataChoice, listener: Listener) -> Splits:
     """``data``, cut as an artifact's run cut it where it is the same pictures and does not say how; else as it says."""
     if cut is None or data.says_how_to_cut or cut.rules == data.rules:
-        return data.load()
+        return data.load(listener)
     with contextlib.suppress(DataError):  # such as a pattern that other pictures' names do not match
-        splits = dataclasses.replace(data, **cut.rules).load()
+        splits = dataclasses.replace(data, **cut.rules).load(listener)
         if splits.fingerprint == cut.fingerprint:
             return splits
-    return data.load()
+    return data.load(listener)
 
 
 def is_of_the_same_source(run: Run, data: DataChoice) -> bool:

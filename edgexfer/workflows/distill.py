@@ -130,7 +130,7 @@ def distill_data(
     found = {number: _finished(place, teaching, listener, used) for number, place in enumerate(targets)}
     if all(found.values()):
         return [result for result in found.values() if result is not None]
-    labelled = data.load()
+    labelled = data.load(listener)
     for student in students:
         warn_of_another_split(student.weights, "student's starting point", data, labelled, listener)
     for teacher in teachers:

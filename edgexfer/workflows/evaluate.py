@@ -62,12 +62,12 @@ def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Lis
             data.source, known.classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
         )
     if isinstance(known, ArtifactInfo):
-        splits = load_as_cut(known.cut, data)
+        splits = load_as_cut(known.cut, data, listener)
     elif is_of_the_same_source(known, data):
-        splits = split_as_learned(known, data).load()
+        splits = split_as_learned(known, data).load(listener)
         warn_of_known_pictures(known.splits_fingerprint, splits, listener)
     else:
-        splits = data.load()
+        splits = data.load(listener)
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
     if view is None:
         raise DataError(f"{data.source!r} has no test split; use --split val or --split all")

@@ -203,7 +203,7 @@ def _finish(
         if trained is None:
             continue
         finalists.append(trained)
-        _export(plan, trained, out, trace, contest.clock, listener)
+        _export(plan, trained, out, trace, listener)
         if len(finalists) < min(FINALISTS, len(ranked)) and shape != ranked[-1]:
             continue
         chosen = _measured(plan, out, trace, listener)
@@ -220,7 +220,7 @@ def _finish(
     return chosen
 
 
-def _export(plan: SearchPlan, trained: Trained, out: Path, trace: Trace, clock: Clock, listener: Listener) -> None:
+def _export(plan: SearchPlan, trained: Trained, out: Path, trace: Trace, listener: Listener) -> None:
     path = out / "exported" / f"{trained.shape.name}.onnx"
     if trace.find("export", shape=trained.shape.name, run=str(trained.run.name)) is not None:
         return
@@ -287,13 +287,13 @@ def _promoted(chosen: Chosen, out: Path) -> Path:
     for path in sorted(source.parent.glob(f"{stem}.*")):
         target = out / path.name.replace(stem, STUDENT, 1)
         if path.name.endswith(".proof.json"):
-            write_json(target, _renamed(read_json(path, "proof"), stem))
+            write_json(target, _renamed(read_json(path, "proof")))
         else:
             write_bytes(target, path.read_bytes())
     return out / source.name.replace(stem, STUDENT, 1)
 
 
-def _renamed(proof: dict[str, Any], stem: str) -> dict[str, Any]:
+def _renamed(proof: dict[str, Any]) -> dict[str, Any]:
     """A proof of the same bytes under another name."""
     made = {**proof, "artifact": f"{STUDENT}.onnx"}
     if isinstance(proof.get("int8"), dict):

@@ -136,7 +136,7 @@ def finetune_data(
     strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
     record = data.record("finetune", list(target.argv))
     make_room = target.make_room if target.replaces() else None
-    splits = data.load()
+    splits = data.load(listener)
     warn_of_another_split(start.weights, "starting point", data, splits, listener)
     return transfer_splits(splits, start, recipe, strategy, target.out, listener, record, make_room=make_room)
 

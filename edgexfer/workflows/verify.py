@@ -59,7 +59,7 @@ def _against(path: Path, origin: Path, record: dict[str, Any] | None) -> tuple[l
             raise ExportError(f"{str(path)!r} was not exported from a run; name the ONNX file that was folded")
         return _against_run(path, model, info, origin)
     if info is not None and info.precision == "int8":
-        return _against_float32(path, model, info, origin)
+        return _against_float32(model, info, origin)
     promised = record["parent_sha256"] if record is not None else info.parent_sha256 if info is not None else ""
     failures = _parent(promised, sha256_file(origin), origin)
     shape, scaled = (record["input_shape"], bool(record["scaled"])) if record is not None else (None, False)
@@ -99,9 +99,7 @@ def _against_run(
     return failures, {"fold_max_rel_error_f64": proof.fold_max_rel_error_f64, "max_abs_error": proof.max_abs_error}
 
 
-def _against_float32(
-    path: Path, model: onnx.ModelProto, info: ArtifactInfo, origin: Path
-) -> tuple[list[str], dict[str, Any]]:
+def _against_float32(model: onnx.ModelProto, info: ArtifactInfo, origin: Path) -> tuple[list[str], dict[str, Any]]:
     from edgexfer.export import qdq
 
     parent = graph.load_model(origin)

@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from edgexfer.errors import FormatError
-from edgexfer.export.metadata import KEY, ArtifactInfo, Golden, Kept, Proof, find_info, read_info
+from edgexfer.export.metadata import KEY, ArtifactInfo, Golden, Proof, find_info, read_info
+from edgexfer.fold import Kept
 from edgexfer.preprocessing import square
 
 INFO = ArtifactInfo(

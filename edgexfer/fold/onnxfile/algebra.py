@@ -28,13 +28,6 @@ class Affine:
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
 
-def of_batchnorm(gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float) -> Affine:
-    """The scale and shift that a BatchNorm amounts to."""
-    with np.errstate(all="ignore"):
-        scale = gamma / np.sqrt(var + eps)
-        return Affine(scale, beta - mean * scale)
-
-
 def after(weight: np.ndarray, bias: np.ndarray, bn: Affine, channel: int) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias ``(out,)`` of a layer followed by ``bn``; ``channel`` is the weight's axis of outputs."""
     shape = [1] * weight.ndim
