@@ -184,7 +184,7 @@ def _cut_for(files: Sequence[tuple[str, Path]], data: DataChoice, listener: List
             if (cut := read_info(path).cut) is not None:
                 told[label] = cut
     cuts = set(told.values())
-    splits = load_as_cut(cuts.pop() if len(cuts) == 1 else None, data)
+    splits = load_as_cut(cuts.pop() if len(cuts) == 1 else None, data, listener)
     for label, cut in told.items():
         warn_of_known_pictures(cut.fingerprint, splits, listener, repr(label))
     return splits
