@@ -94,7 +94,9 @@ class HintRegressors(nn.Module):
 
 @contextlib.contextmanager
 def captured(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """Collects the outputs of some layers while the block runs ``net``.
+    """Collects the outputs of some layers while the block runs ``net``, as they are before the next layer sees them.
+
+    They are copies: an activation that works in place would write into the layer's own output.
 
     Raises:
         RecipeError: A layer is not there, or gives something else than one tensor.
@@ -113,7 +115,7 @@ def captured(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, torch.
     def keep(name: str, output: object) -> None:
         if not isinstance(output, torch.Tensor):
             raise RecipeError(f"the layer {name!r} gives {type(output).__name__} instead of a tensor; name another")
-        found[name] = output
+        found[name] = output.clone()
 
     handles = [
         there[name].register_forward_hook(lambda _, __, output, name=name: keep(name, output)) for name in set(layers)

@@ -22,6 +22,17 @@ def test_a_layer_is_captured_and_the_hook_removed() -> None:
     assert not net.layer2._forward_hooks
 
 
+def test_an_activation_in_place_does_not_reach_what_was_captured() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU(inplace=True))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+    with captured(net, ["0"]) as found:
+        net(torch.tensor([[2.0, 3.0]]))
+    assert found["0"].tolist() == [[2.0, -3.0]]
+    found["0"].sum().backward()
+    assert net[0].weight.grad is not None and net[0].weight.grad.tolist() == [[2.0, 3.0], [2.0, 3.0]]
+
+
 def test_the_regressors_train_along_and_are_not_in_the_run(job: Job, teacher: Teacher, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
