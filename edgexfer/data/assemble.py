@@ -90,10 +90,8 @@ def assemble(
         DataError: Something was skipped under ``strict``, a class has no usable picture, or there are too few.
     """
     skipped = tuple(item for pool in pools.values() for item in pool.skipped)
-    if options.strict and skipped:
-        listed = "; ".join(f"{name!r} {reason}" for name, reason in skipped[:20])
-        more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
-        raise DataError(f"{source!r}: {len(skipped)} pictures cannot be used and strict is on: {listed}{more}")
+    if options.strict:
+        refuse_skipped(source, skipped)
     said = [*notes, *(note for pool in pools.values() for note in pool.notes)]
     main = pools["all" if "all" in pools else "train"]
     _check_classes(source, classes, main)
@@ -116,6 +114,18 @@ def assemble(
         skipped=skipped,
         notes=tuple(said),
     )
+
+
+def refuse_skipped(source: str, skipped: Sequence[tuple[str, str]]) -> None:
+    """What ``strict`` asks for.
+
+    Raises:
+        DataError: Something was skipped; lists it with the reasons.
+    """
+    if skipped:
+        listed = "; ".join(f"{name!r} {reason}" for name, reason in skipped[:20])
+        more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+        raise DataError(f"{source!r}: {len(skipped)} pictures cannot be used and strict is on: {listed}{more}")
 
 
 def pool_thumbs(pool: Pool) -> NDArray[np.uint8]:

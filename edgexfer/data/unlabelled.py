@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgexfer.data.assemble import refuse_skipped
 from edgexfer.data.decode import RAW_SUFFIXES, SUFFIXES
 from edgexfer.data.folder import check_folder, files_pool
 from edgexfer.data.index import Progress
@@ -20,7 +21,7 @@ UNLABELLED = -1
 """The label of a picture that has none."""
 
 
-def with_unlabelled(splits: Splits, folder: Path, progress: Progress | None = None) -> Splits:
+def with_unlabelled(splits: Splits, folder: Path, progress: Progress | None = None, *, strict: bool = False) -> Splits:
     """A data set whose training pictures are joined by those of a folder, labelled ``UNLABELLED``.
 
     Every picture below the folder counts, whatever its subfolder is called. Those that the data set holds already (the
@@ -30,12 +31,16 @@ def with_unlabelled(splits: Splits, folder: Path, progress: Progress | None = No
         splits: The labelled data set; its fingerprint stays as it is.
         folder: Where the pictures lie.
         progress: Called with how many were looked at, and how many there are.
+        strict: Whether a picture that cannot be used ends the run instead of being skipped and counted.
 
     Raises:
-        DataError: The folder is missing, or holds no picture that can be used and is not in the data set already.
+        DataError: The folder is missing, holds no picture that can be used and is not in the data set already, or
+            something was skipped under ``strict``.
     """
     check_folder(folder)
     pool = files_pool(folder, [(file, UNLABELLED) for file in _picture_files(folder)], progress)
+    if strict:
+        refuse_skipped(str(folder), pool.skipped)
     views = [view for view in (splits.train, splits.val, splits.test) if view is not None]
     seen = {digest for view in views for digest in view.digests}
     fresh: list[int] = []

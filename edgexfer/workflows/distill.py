@@ -136,16 +136,16 @@ def distill_data(
     for teacher in teachers:
         place = teacher.model if Path(teacher.model).is_dir() else teacher.weights
         warn_of_another_split(place, "teacher", data, labelled, listener)
-    splits = labelled if teaching.unlabelled is None else with_unlabelled(labelled, teaching.unlabelled)
+    extra = teaching.unlabelled
+    splits = labelled if extra is None else with_unlabelled(labelled, extra, strict=data.strict)
     own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
     folder = target.out / TEACHERS_FOLDER
     room = Room.found(students, targets, folder, used)
     room.check(labelled, recipe)
     members = make_teachers(data, labelled, teachers, own, folder, listener, teaching.names_file, make_room=room.make)
     record = data.record("distill", list(target.argv))
-    if teaching.unlabelled is not None:
-        extra = len(splits.train) - len(labelled.train)
-        record["unlabelled"] = {"path": str(teaching.unlabelled.resolve()), "images": extra}
+    if extra is not None:
+        record["unlabelled"] = {"path": str(extra.resolve()), "images": len(splits.train) - len(labelled.train)}
     taught = Class(splits, labelled, members, record)
     return [
         found[number] or _distill_one(taught, student, recipe, place.out, listener, teaching)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgexfer import nets
 from edgexfer.distill import Hint, Objective
-from edgexfer.errors import RecipeError, TeacherError, TrainingError
+from edgexfer.errors import DataError, RecipeError, TeacherError, TrainingError
 from edgexfer.runs import Run, is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.training.ranks import Ranks
@@ -121,6 +121,21 @@ def test_unlabelled_pictures_are_taught_and_the_baseline_gets_as_many_steps(
         result.student.splits_fingerprint == result.baseline.splits_fingerprint == read_run(teacher).splits_fingerprint
     )
     assert any("42 pictures without labels" in line for line in heard.lines)
+
+
+def test_strict_holds_for_unlabelled_pictures_too(teacher: Path, colours: Path, small_net: str, tmp_path: Path) -> None:
+    shutil.copytree(colours, tmp_path / "more")
+    (tmp_path / "more" / "broken.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"more': 1 pictures cannot be used and strict is on: 'broken.png' is empty"):
+        distill_data(
+            DataChoice(str(colours), strict=True),
+            [Start(small_net)],
+            [Start(str(teacher))],
+            RECIPE,
+            Target(tmp_path / "out"),
+            Silent(),
+            Teaching(unlabelled=tmp_path / "more"),
+        )
 
 
 def test_several_students_share_the_teachers_and_their_outputs(
