@@ -24,7 +24,7 @@ from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Tel
 from edgexfer.studies.words import claim_words, listed, percent_of
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES, Strategy
-from edgexfer.workflows.train import Start, transfer_splits
+from edgexfer.workflows.train import Start, Target, transfer_splits
 
 COMPACT, LARGE = "tiny-darknet", "resnet18"
 PUBLISHED = {"Tiny-darknet": (0.5119, 0.6502), "ResNet-50": (0.4178, 0.7158)}
@@ -64,7 +64,7 @@ def pretrain(network: str, source: Splits, recipe: Recipe, out: Path) -> Run:
 
     def make(folder: Path) -> Run:
         record = {"command": "study"}
-        return transfer_splits(source, Start(network), recipe, Strategy("scratch"), folder, Silent(), record)
+        return transfer_splits(source, Start(network), recipe, Strategy("scratch"), Target(folder), Silent(), record)
 
     return kept(out, make)
 

@@ -38,7 +38,7 @@ from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Tel
 from edgexfer.studies.words import claim_words, percent_of
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import Strategy
-from edgexfer.workflows.train import Start, prepare_start, transfer_splits
+from edgexfer.workflows.train import Start, Target, prepare_start, transfer_splits
 
 NETWORK = "conv_bn"
 PER_CLASS, MOST_SOURCE, MOST_HELD = 320, 2_000, 500
@@ -95,7 +95,7 @@ def _two(lab: Lab, target: Splits, start: Start, side: int, out: Path) -> dict[s
     """The new output layer on frozen features, and the share of each class that it gets right."""
     recipe = Recipe(image_size=None if lab.starts else side, precision="float32", seed=lab.seed)
     record = {"command": "study"}
-    run = kept(out, lambda out: transfer_splits(target, start, recipe, Strategy("head"), out, Silent(), record))
+    run = kept(out, lambda out: transfer_splits(target, start, recipe, Strategy("head"), Target(out), Silent(), record))
     job = prepare_start(target, start, recipe, Silent())
     said = job.predictions(network_of(out, job), held_split(target))
     right = said.logits.argmax(axis=1) == said.labels

@@ -26,7 +26,7 @@ from edgexfer.studies.values import Claim, Lab, Numbers, Study, StudyResult, Tel
 from edgexfer.studies.words import claim_words, percent_of, seeds_words
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES, Strategy
-from edgexfer.workflows.train import Start, prepare_start, transfer_splits
+from edgexfer.workflows.train import Start, Target, prepare_start, transfer_splits
 
 NETWORK, EPOCHS = "conv_bn", 4
 PER_CLASS, MOST_SOURCE, MOST_HELD = 34, 2_000, 1_000
@@ -83,7 +83,7 @@ def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[s
             run = kept(
                 out,
                 lambda out, name=name: transfer_splits(  # type: ignore[misc]
-                    splits, start, recipe, Strategy(name), out, Silent(), {"command": "study"}
+                    splits, start, recipe, Strategy(name), Target(out), Silent(), {"command": "study"}
                 ),
             )
         except EdgexferError as error:

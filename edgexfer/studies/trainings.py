@@ -20,7 +20,7 @@ from edgexfer.studies.values import Lab
 from edgexfer.training import Job, Recipe, Silent, hard_label_step, prepare, train
 from edgexfer.transfer import STRATEGIES, Strategy
 from edgexfer.workflows.data import take
-from edgexfer.workflows.train import Start, transfer_splits
+from edgexfer.workflows.train import Start, Target, transfer_splits
 
 RATE, BATCH = 3e-3, 32
 PASSES = 25_000
@@ -111,7 +111,7 @@ def by_strategy(
             run = kept(
                 work / name,
                 lambda out, name=name: transfer_splits(  # type: ignore[misc]
-                    splits, start, recipe, Strategy(name), out, Silent(), {"command": "study"}
+                    splits, start, recipe, Strategy(name), Target(out), Silent(), {"command": "study"}
                 ),
             )
         except EdgexferError as error:

@@ -21,7 +21,7 @@ from edgexfer.studies.values import Claim, Lab, Numbers, Study
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import STRATEGIES, Strategy
 from edgexfer.transfer.advise import advise
-from edgexfer.workflows.train import Start, prepare_start, transfer_splits
+from edgexfer.workflows.train import Start, Target, prepare_start, transfer_splits
 
 NETWORK = "conv_bn"
 FEW_A_CLASS, MOST_MANY, MOST_SOURCE, MOST_HELD = 5, 2_000, 2_000, 500
@@ -80,7 +80,7 @@ def _pretrained(lab: Lab, name: str, source: Splits, side: int, progress: Progre
     def make(out: Path) -> Run:
         recipe = _recipe(lab, len(some.train), side)
         return transfer_splits(
-            some, Start(path_of(NETWORK)), recipe, Strategy("scratch"), out, Silent(), {"command": "study"}
+            some, Start(path_of(NETWORK)), recipe, Strategy("scratch"), Target(out), Silent(), {"command": "study"}
         )
 
     run = kept(lab.work / name, make)

@@ -19,7 +19,7 @@ from edgexfer.workflows.distill import TEACHERS_FOLDER, Teaching, distill_data
 from edgexfer.workflows.halving import FINALISTS, Clock, rounds_of, seconds_of, share_of_time, survivors
 from edgexfer.workflows.hushed import Hushed
 from edgexfer.workflows.shapes import Shape
-from edgexfer.workflows.teachers import make_teachers
+from edgexfer.workflows.teachers import at_hand, folder_of, make_missing
 from edgexfer.workflows.trace import Trace
 from edgexfer.workflows.train import Start, Target
 
@@ -197,10 +197,9 @@ class Contest:
         """The teachers, those given by a network's name made first, once for all students."""
         folder = self._out / TEACHERS_FOLDER
         own = Recipe(workers=self._recipe.workers, device=self._recipe.device, seed=self._recipe.seed)
-        make_teachers(self._data, self._splits, teachers, own, folder, self._listener)
-        made = [
-            folder / f"{number}-{Path(start.model).name.replace(':', '-')}" for number, start in enumerate(teachers)
-        ]
+        ready = at_hand(self._splits, teachers, own, self._listener)
+        make_missing(self._data, self._splits, teachers, ready, own, folder, self._listener)
+        made = [folder_of(folder, number, start) for number, start in enumerate(teachers)]
         return [Start(str(path)) if is_run(path) else start for start, path in zip(teachers, made, strict=True)]
 
     def _trained(self, shape: Shape) -> list[dict[str, Any]]:

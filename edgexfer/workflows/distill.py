@@ -27,7 +27,7 @@ from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.data import DataChoice, warn_of_another_split
 from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.room import Room, used_by
-from edgexfer.workflows.teachers import make_teachers
+from edgexfer.workflows.teachers import at_hand, make_missing
 from edgexfer.workflows.train import Start, Target, prepare_start
 
 TEACHERS_FOLDER = "teachers"
@@ -142,7 +142,9 @@ def distill_data(
     folder = target.out / TEACHERS_FOLDER
     room = Room.found(students, targets, folder, used)
     room.check(labelled, recipe)
-    members = make_teachers(data, labelled, teachers, own, folder, listener, teaching.names_file, make_room=room.make)
+    ready = at_hand(labelled, teachers, own, listener, teaching.names_file)
+    room.make()
+    members = make_missing(data, labelled, teachers, ready, own, folder, listener)
     record = data.record("distill", list(target.argv))
     if extra is not None:
         record["unlabelled"] = {"path": str(extra.resolve()), "images": len(splits.train) - len(labelled.train)}

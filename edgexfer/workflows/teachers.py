@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edgexfer.training.leave import identity_of_weights
 from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
-from edgexfer.workflows.train import Start, pair_weights, transfer_splits
+from edgexfer.workflows.train import Start, Target, pair_weights, transfer_splits
 
 
 @dataclass(frozen=True)
@@ -49,42 +49,46 @@ def pair_teachers(names: Sequence[str], weights: Sequence[str], told: Told | Non
     return [Start(name, weight, told.mean, told.std) for name, weight in pairs]
 
 
-def make_teachers(
-    data: DataChoice,
-    splits: Splits,
-    starts: Sequence[Start],
-    recipe: Recipe,
-    folder: Path,
-    listener: Listener,
-    names_file: Path | None = None,
-    *,
-    make_room: Callable[[], None] | None = None,
-) -> tuple[Teacher, ...]:
-    """Every teacher, in the order given.
-
-    One that was made on the way before serves again, if it was asked for in the same way on the same pictures.
+def at_hand(
+    splits: Splits, starts: Sequence[Start], recipe: Recipe, listener: Listener, names_file: Path | None = None
+) -> list[Teacher | None]:
+    """Those teachers that are there already, in the order given; ``None`` for each that has to be fine-tuned first.
 
     Args:
-        data: What teachers given by a network's name are fine-tuned on.
-        splits: The same, loaded.
+        splits: What they are to know the classes of.
         starts: A run folder, an ONNX file or a network with its weights each.
         recipe: Wishes for the training of those that are fine-tuned first.
-        folder: Where those lie.
-        listener: Hears how it goes.
+        listener: Hears which they are.
         names_file: Names of a foreign ONNX file's outputs.
-        make_room: Called when all that is there already has been read, and before any teacher is trained.
 
     Raises:
         TeacherError: A teacher does not know every class of the data, or cannot be used.
     """
-    ready = [_at_hand(splits, start, recipe, listener, names_file) for start in starts]
-    if make_room is not None:
-        make_room()
-    made = []
-    for number, (start, teacher) in enumerate(zip(starts, ready, strict=True)):
-        place = folder / f"{number}-{Path(start.model).name.replace(':', '-')}"
-        made.append(teacher or _made_first(data, splits, start, recipe, place, listener))
-    return tuple(made)
+    return [_at_hand(splits, start, recipe, listener, names_file) for start in starts]
+
+
+def make_missing(
+    data: DataChoice,
+    splits: Splits,
+    starts: Sequence[Start],
+    ready: Sequence[Teacher | None],
+    recipe: Recipe,
+    folder: Path,
+    listener: Listener,
+) -> tuple[Teacher, ...]:
+    """Every teacher, in the order given, those that ``at_hand`` did not find fine-tuned on the data.
+
+    One that was made on the way before serves again, if it was asked for in the same way on the same pictures.
+    """
+    return tuple(
+        teacher or _made_first(data, splits, start, recipe, folder_of(folder, number, start), listener)
+        for number, (start, teacher) in enumerate(zip(starts, ready, strict=True))
+    )
+
+
+def folder_of(folder: Path, number: int, start: Start) -> Path:
+    """Where a teacher lies that is fine-tuned first, in the folder of all of them."""
+    return folder / f"{number}-{Path(start.model).name.replace(':', '-')}"
 
 
 def _at_hand(
@@ -122,7 +126,7 @@ def _made_first(
     if run is None:
         listener.say(f"teacher {start.model}: a network's name, so it is fine-tuned on this data first")
         record = {**data.record("finetune", []), "asked": asked}
-        transfer_splits(splits, start, recipe, Strategy(AUTO), folder, listener, record)
+        transfer_splits(splits, start, recipe, Strategy(AUTO), Target(folder), listener, record)
     return from_run(folder, splits.classes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,8 @@ class Target:
         return current_ranks().once(lambda: self.force and self._is_there() and not self._goes_on())
 
     def make_room(self) -> None:
-        """Removes what is there where ``force`` says so; called when all that can be refused has been."""
-        if self.replaces():
-            current_ranks().once(lambda: remove(self.out))
+        """Removes what is there; called where ``replaces`` says so, when all that can be refused has been."""
+        current_ranks().once(lambda: remove(self.out))
 
 
 def finetune_data(
@@ -135,10 +134,9 @@ def finetune_data(
         return finished
     strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
     record = data.record("finetune", list(target.argv))
-    make_room = target.make_room if target.replaces() else None
     splits = data.load(listener)
     warn_of_another_split(start.weights, "starting point", data, splits, listener)
-    return transfer_splits(splits, start, recipe, strategy, target.out, listener, record, make_room=make_room)
+    return transfer_splits(splits, start, recipe, strategy, target, listener, record)
 
 
 def transfer_splits(
@@ -146,15 +144,13 @@ def transfer_splits(
     start: Start,
     recipe: Recipe,
     strategy: Strategy,
-    out: Path,
+    target: Target,
     listener: Listener,
     record: Mapping[str, Any],
-    *,
-    make_room: Callable[[], None] | None = None,
 ) -> Run:
     """Fits one network to the splits by a strategy; ``auto`` asks for advice first and keeps it in the run.
 
-    ``make_room`` is called, where given, just before the first file is written; the network has its weights by then.
+    What ``target`` replaces is removed just before the first file is written; the network has its weights by then.
     """
     if strategy.name == AUTO and start.weights == "none":
         listener.say("strategy auto: the first weights are random, so the network learns from scratch")
@@ -168,34 +164,32 @@ def transfer_splits(
         strategy = strategy.settled(advice.strategy)
         if strategy.name != "scratch":
             probes = advice.measured.probe_by_depth
-            return _transferred(job, strategy, out, listener, record, probes, make_room=make_room)
+            return _transferred(job, strategy, target, listener, record, probes)
     if strategy.name == "scratch":
         start = replace(start, weights="none")
     elif start.weights == "none":
         listener.warn(f"strategy {strategy.name} on random weights: there is nothing to transfer; pass --weights")
     job = prepare_start(splits, start, recipe, listener)
-    return _transferred(job, strategy, out, listener, record, make_room=make_room)
+    return _transferred(job, strategy, target, listener, record)
 
 
 def _transferred(
     job: Job,
     strategy: Strategy,
-    out: Path,
+    target: Target,
     listener: Listener,
     record: Mapping[str, Any],
     probes: Sequence[Probe] = (),
-    *,
-    make_room: Callable[[], None] | None,
 ) -> Run:
     """Of several processes all train the whole network; what is trained on its features takes one, and they wait."""
-    if make_room is not None:
+    if target.replaces():
         _check_beforehand(job, strategy)
-        make_room()
+        target.make_room()
     if strategy.name not in ("head", "classifier") or not job.ranks.are_several:
-        return transfer(job, strategy, out, listener, record=record, probes=probes)
+        return transfer(job, strategy, target.out, listener, record=record, probes=probes)
     listener.say(f"strategy {strategy.name} works in one process; the others wait")
     alone = replace(job, ranks=ALONE)
-    return job.ranks.once(lambda: transfer(alone, strategy, out, listener, record=record, probes=probes))
+    return job.ranks.once(lambda: transfer(alone, strategy, target.out, listener, record=record, probes=probes))
 
 
 def _check_beforehand(job: Job, strategy: Strategy) -> None:
