@@ -128,7 +128,7 @@ def refuse_single_pictures(net: nn.Module, batch_size: int, layers: LayerPlan | 
     Args:
         net: The network; it goes to training mode.
         batch_size: Pictures a step.
-        layers: Which layers learn; all if ``None``.
+        layers: Which layers learn, where ``--bn`` has a say in it; all if ``None``.
 
     Raises:
         RecipeError: ``batch_size`` is 1, and some BatchNorm is not kept as it is.
@@ -140,9 +140,10 @@ def refuse_single_pictures(net: nn.Module, batch_size: int, layers: LayerPlan | 
     for path, module in net.named_modules():
         own = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
         if module.training and batchnorms([module]) and (not own or any(plan.learns(name) for name in own)):
+            frozen = "" if layers is None else ", or keep the BatchNorm of trained weights as it is with --bn frozen"
             raise RecipeError(
                 f"batch_size is {batch_size}, and BatchNorm learns from the pictures of a batch together; pass"
-                " --batch-size 2 or more, or keep the BatchNorm of trained weights as it is with --bn frozen"
+                f" --batch-size 2 or more{frozen}"
             )
 
 

@@ -12,7 +12,7 @@ from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import printable, refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
-from edgexfer.training.optim import refuse_single_pictures
+from edgexfer.training.optim import LayerPlan, refuse_single_pictures
 from edgexfer.training.ranks import ALONE, current_ranks
 from edgexfer.transfer import AUTO, Strategy, transfer
 from edgexfer.transfer.advise import advise
@@ -201,7 +201,7 @@ def _check_beforehand(job: Job, strategy: Strategy) -> None:
         strategy.name == "full" and batchnorm_policy(job, strategy.bn) == "train"
     )
     if learns_whole:
-        refuse_single_pictures(student, job.settings.batch_size)
+        refuse_single_pictures(student, job.settings.batch_size, LayerPlan() if strategy.name == "full" else None)
 
 
 def prepare_start(

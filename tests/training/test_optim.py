@@ -84,8 +84,9 @@ def test_batches_of_one_picture_are_refused_where_batchnorm_learns() -> None:
     model = net()
     names = [name for name, _ in model.named_parameters() if name.startswith("1.")]
     for plan in (None, LayerPlan(), LayerPlan(thaws=dict.fromkeys(names, 3))):
-        with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .* --batch-size 2 or more, or"):
+        with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .* --batch-size 2 or more") as met:
             refuse_single_pictures(model, 1, plan)
+        assert ("--bn frozen" in str(met.value)) is (plan is not None)
         refuse_single_pictures(model, 2, plan)
     refuse_single_pictures(model, 1, LayerPlan(thaws=dict.fromkeys(names)))
     refuse_single_pictures(nn.Linear(2, 2), 1)

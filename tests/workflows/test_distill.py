@@ -281,3 +281,14 @@ def test_what_does_not_go_with_rounding_is_named_together(
         and "leave --precision bfloat16 out" in said
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_single_pictures_a_step_are_refused_by_what_the_command_has(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    recipe = Recipe(epochs=1, batch_size=1, image_size=32)
+    with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .*; pass --batch-size 2 or more$"):
+        distill_data(
+            DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], recipe, Target(tmp_path / "out"),
+            Silent(), Teaching(),
+        )  # fmt: skip

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from edgexfer.errors import RecipeError, UnknownNameError, WouldOverwriteError
 from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent, prepare, top1
+from edgexfer.transfer import Strategy
 from edgexfer.workflows.data import DataChoice, held_out, load_remembered, spread_sample
 from edgexfer.workflows.evaluate import evaluate
 from edgexfer.workflows.train import Start, Target, finetune_data
@@ -77,6 +78,11 @@ def test_mistakes_are_named(colours: Path, small_net: str, tmp_path: Path) -> No
     with pytest.raises(RecipeError, match="batch_size is 1, and BatchNorm learns .*--batch-size 2 or more"):
         recipe = replace(RECIPE, batch_size=1)
         finetune_data(DataChoice(str(colours)), Start(small_net), recipe, Target(tmp_path / "x"), Silent())
+    with pytest.raises(RecipeError, match="batch_size is 1, .* or keep the BatchNorm of trained weights .*--bn frozen"):
+        finetune_data(
+            DataChoice(str(colours)), Start(small_net), recipe, Target(tmp_path / "x"), Silent(),
+            Strategy("full", bn="train"),
+        )  # fmt: skip
     assert not (tmp_path / "x").exists()
 
 
