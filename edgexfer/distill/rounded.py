@@ -157,6 +157,7 @@ class Rounded(nets.Normalized):
     def _prove(self, example: Tensor) -> None:
         """The graphs compute what the network computes, as long as nothing is rounded."""
         self.eval()
+        example = example.to(next(self.net.parameters()).device)
         wanted = self.net(example)
         followed = _Following(self, "classify").run(_Following(self, "embed").run(example))
         apart = float((followed - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edgexfer.data import Splits, with_unlabelled
 from edgexfer.distill import (
     Objective,
@@ -185,7 +187,7 @@ def _distill_one(
 ) -> DistillResult:
     plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
     if teaching.quantization_aware:
-        plain = _slower(plain, recipe, listener)
+        plain = _rounding(plain, recipe, listener)
     run = plain.ranks.once(lambda: _run_in(out))
     if run is None:
         job = _with_views(plain, taught.members, teaching, out)
@@ -238,8 +240,14 @@ def _check_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teachin
         raise RecipeError.gathered(mistakes)
 
 
-def _slower(job: Job, recipe: Recipe, listener: Listener) -> Job:
-    """The job with a small learning rate where none was asked for: rounding is learned by small corrections."""
+def _rounding(job: Job, recipe: Recipe, listener: Listener) -> Job:
+    """The job in float32 on a device that can round, with a small learning rate where none was asked for.
+
+    Rounding is learned by small corrections.
+    """
+    if job.device.type == "mps":
+        listener.say("int8's rounding is computed on the CPU: PyTorch has no operators for it on MPS")
+        job = replace(job, device=torch.device("cpu"))
     settings = replace(job.settings, precision="float32")
     if recipe.lr is None:
         settings = replace(settings, lr=settings.lr * ROUNDED_RATE)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from edgexfer import nets
+from edgexfer.distill import rounded
 from edgexfer.distill.rounded import Rounded
 from edgexfer.errors import TrainingError
 from edgexfer.export import qdq
@@ -75,13 +76,23 @@ def test_it_rounds_as_the_int8_file_does(name: str, least_correlation: float) ->
         plain = nets.Normalized(net, RULE)(pixels_of(held_out)).numpy()
         student = Rounded(net, RULE)
         student.observe([pixels_of(images)])
-        rounded = student.eval()(pixels_of(held_out)).numpy()
+        learned = student.eval()(pixels_of(held_out)).numpy()
 
-    mine, theirs = (rounded - plain).ravel(), (int8 - plain).ravel()
+    mine, theirs = (learned - plain).ravel(), (int8 - plain).ravel()
     # rounding is chaotic: where one value falls to the other side, all that follows differs; errors of two independent
     # roundings would not correlate at all (0 +- 0.07 for these 192 logits)
     assert np.corrcoef(mine, theirs)[0, 1] > least_correlation
     assert 0.67 < np.sqrt(np.mean(mine**2) / np.mean(theirs**2)) < 1.5
+
+
+def test_it_is_proven_where_the_network_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, seen = lived_in("cifar-resnet20"), list[str]()
+    plan = rounded._followed(net, torch.zeros(2, 3, SIDE, SIDE))
+    monkeypatch.setattr(rounded, "_followed", lambda *_: plan)
+    net.to("meta").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
+    with pytest.raises(RuntimeError, match="cannot be called on meta tensors"):  # which hold no numbers to compare
+        Rounded(net, RULE)
+    assert seen == ["meta"]
 
 
 def test_weights_lie_on_the_grid_of_their_channel() -> None:

@@ -259,6 +259,25 @@ def test_learning_with_rounding_is_resumed_to_the_same_weights_and_only_as_such(
     assert weights[0] == weights[1]
 
 
+def test_rounding_is_learned_on_the_cpu_where_the_device_cannot_round(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = importlib.import_module("edgexfer.training.job")
+    monkeypatch.setattr(job, "find_device", lambda *_: torch.device("mps"))
+    heard = Heard()
+    (result,) = distill_data(
+        DataChoice(str(colours)),
+        [Start(small_net, str(teacher))],
+        [Start(str(teacher))],
+        Recipe(epochs=1, batch_size=8, image_size=32),
+        Target(tmp_path / "out"),
+        heard,
+        Teaching(Objective("kd"), quantization_aware=True),
+    )
+    assert result.student.recipe["device"] == "cpu"
+    assert "int8's rounding is computed on the CPU: PyTorch has no operators for it on MPS" in heard.lines
+
+
 def test_what_does_not_go_with_rounding_is_named_together(
     teacher: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
