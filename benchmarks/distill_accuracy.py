@@ -19,16 +19,13 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from distill_arms import ARMS, PHOTO_TEACHER, Arm
+from record import header
 
 from edgexfer.files import write_json
 from edgexfer.runs import Run, read_lines
@@ -235,11 +232,7 @@ def _result(options: argparse.Namespace) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(options.out.read_text(encoding="utf-8"))
         return value
     return {
-        "format": 1,
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": "python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR",
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "torch": torch.__version__,
+        **header(),
         "student": options.student,
         "epochs": options.epochs,
         "note": "test: 501 pictures that no network has seen and 2,000 that the published teachers were trained on;"

@@ -16,18 +16,17 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from distill_contenders import WORK
+from record import header
 
 RESULT = Path(__file__).parent / "results" / "distill_speed.json"
 KINDS = ("plain", "torchdistill", "cold", "warm", "limit")
@@ -107,11 +106,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[dict[str, Any]]]) ->
         for kind, row in medians.items()
     }
     value = {
-        "format": 1,
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": f"python benchmarks/distill_speed.py CIFAR10 --weights RESNET56 --images {options.images}"
-        f" --epochs {options.epochs} --rounds {options.rounds} --precision {options.precision}",
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        **header(),
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "load_average": os.getloadavg(),
         "medians": medians,

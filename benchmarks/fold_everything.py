@@ -15,18 +15,15 @@ import collections
 import contextlib
 import gc
 import importlib.metadata
-import os
-import platform
 import re
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from fold_peers import LARGEST_PARAMETERS, compare, hard_cases
-from record import command
+from record import header
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -127,20 +124,6 @@ def hard_ones(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were made on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def peer_versions() -> dict[str, str]:
     """Versions of the tools, those that are not installed left out."""
     found = {}
@@ -163,10 +146,7 @@ def main() -> int:
     torchvision = import_torchvision()
     models = torchvision.models
     result: dict[str, Any] = {
-        "format": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(),
-        "machine": machine() | {"torchvision": torchvision.__version__},
+        **header(torchvision=torchvision.__version__),
         "seed": options.seed,
         "networks": [],
         "without_batchnorm": [],
