@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgexfer.errors import RecipeError
 from edgexfer.runs import Run
 from edgexfer.training import Job, Listener
+from edgexfer.training.compute import Compute
 from edgexfer.transfer.classifier import train_classifier
 from edgexfer.transfer.finetune import finetune
 from edgexfer.transfer.head import train_head
@@ -43,8 +45,19 @@ def transfer(
         raise RecipeError(f"strategy is {AUTO!r}; allowed here: {', '.join(STRATEGIES)}")
     record = {**record, "strategy": strategy.to_dict()}
     listener.say(f"strategy {strategy.name}: {WORDS[strategy.name]}")
+    if strategy.name in ("head", "classifier"):
+        job = _in_float32(job, strategy, listener)
+        record |= Compute().to_dict()
     if strategy.name == "head":
         return train_head(job, strategy, out, listener, record=record)
     if strategy.name == "classifier":
         return train_classifier(job, strategy, out, listener, record=record, probes=probes)
     return finetune(job, strategy, out, listener, record=record)
+
+
+def _in_float32(job: Job, strategy: Strategy, listener: Listener) -> Job:
+    """The job without a precision that what learns on frozen features does not compute in."""
+    if job.settings.precision != "bfloat16":
+        return job
+    listener.warn(f"--precision bfloat16 does not reach the strategy {strategy.name}, which computes in float32")
+    return replace(job, settings=replace(job.settings, precision="float32"))

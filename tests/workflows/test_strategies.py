@@ -83,6 +83,18 @@ def test_classifier_keeps_what_lies_below_the_cut(
     assert run.scores["val_top1"] == 1.0
 
 
+@pytest.mark.parametrize("name", ["head", "classifier"])
+def test_what_learns_on_frozen_features_says_that_it_computes_in_float32(
+    two_shades: Path, small_net: str, pretrained: Path, tmp_path: Path, name: str
+) -> None:
+    heard = Heard()
+    strategy = Strategy("classifier", cut="2", views=1) if name == "classifier" else Strategy("head")
+    run = run_of(tmp_path / "run", two_shades, small_net, pretrained, strategy, heard, epochs=1, precision="bfloat16")
+    assert run.recipe["settings"]["precision"] == run.recipe["precision"] == "float32"
+    said = f"WARNING --precision bfloat16 does not reach the strategy {name}, which computes in float32"
+    assert heard.lines.count(said) == 1
+
+
 def test_classifier_finds_its_cut_by_probing(
     two_shades: Path, small_net: str, pretrained: Path, tmp_path: Path
 ) -> None:
