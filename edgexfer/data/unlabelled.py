@@ -67,14 +67,13 @@ def with_unlabelled(splits: Splits, folder: Path, progress: Progress | None = No
 
 
 def _joined(train: View, extra: View) -> View:
-    count = len(train)
-
+    count, mine, theirs = len(train), train.read, extra.read
     return replace(
         train,
         files=(*train.files, *extra.files),
         labels=np.concatenate([train.labels, extra.labels]),
         tie=None,
-        read=lambda i: train.read(i) if i < count else extra.read(i - count),
+        read=lambda i: mine(i) if i < count else theirs(i - count),
         digests=(*train.digests, *extra.digests),
     )
 

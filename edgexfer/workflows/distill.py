@@ -147,6 +147,7 @@ def distill_data(
     ready = at_hand(labelled, teachers, own, listener, teaching.names_file)
     room.make()
     members = make_missing(data, labelled, teachers, ready, own, folder, listener)
+    splits, labelled = splits.untied(), labelled.untied()
     record = data.record("distill", list(target.argv))
     if extra is not None:
         record["unlabelled"] = {"path": str(extra.resolve()), "images": len(splits.train) - len(labelled.train)}

@@ -300,6 +300,8 @@ def test_near_duplicates_beside_given_splits_are_of_one_group(folder_of: Make) -
     assert len(set(group.values())) == 12
     assert all(group[f"train/a/{i}.png"] == group[f"train/a/{i} copy.jpg"] for i in range(6))
     assert (splits.val.files, splits.notes) == (before.val.files, ())
+    plain = splits.untied()
+    assert plain.train.groups is None and plain.fingerprint == splits.fingerprint
 
 
 def test_a_picture_deleted_later_is_named(folder_of: Make) -> None:
