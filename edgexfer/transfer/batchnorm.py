@@ -35,7 +35,7 @@ def reestimate(net: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], de
     modes = {module: module.training for module in net.modules()}
 
     def remember(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        values = inputs[0].detach().double().transpose(0, 1).flatten(1)
+        values = _float64(inputs[0].detach()).transpose(0, 1).flatten(1)
         count = torch.tensor(float(values.shape[1]))
         found = [count, values.sum(1).cpu(), values.square().sum(1).cpu()]
         known = sums.get(layer)
@@ -60,6 +60,11 @@ def reestimate(net: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]], de
     for known, (count, total, squares) in sums.items():
         _set_statistics(known, count, total, squares)
     return len(sums)
+
+
+def _float64(values: torch.Tensor) -> torch.Tensor:
+    """The values in float64, on the CPU where their device has none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def _without_a_lone_last(batches: Iterable[Mapping[str, torch.Tensor]]) -> Iterator[torch.Tensor]:

@@ -31,6 +31,27 @@ def test_a_lone_last_picture_counts_as_any_other(sizes: tuple[int, ...]) -> None
     assert net.training and net[2].momentum == 0.1
 
 
+class OnMps(torch.Tensor):
+    """Numbers that say they lie on MPS, which has no float64."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return torch.device("mps")
+
+    def double(self) -> torch.Tensor:  # type: ignore[override]
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+
+    def cpu(self) -> torch.Tensor:  # type: ignore[override]
+        return self.as_subclass(torch.Tensor)
+
+
+def test_statistics_are_summed_on_the_cpu_where_the_device_has_no_float64() -> None:
+    pictures = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    net = nn.BatchNorm2d(3)
+    assert reestimate(net, [{"inputs": pictures.as_subclass(OnMps)}], CPU) == 1
+    np.testing.assert_allclose(net.running_mean.numpy(), pictures.mean((0, 2, 3)).numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture
 def lone(digits: Splits) -> Job:
     """A training on a single picture."""
