@@ -106,14 +106,23 @@ def seconds_a_step(
         batch = next(iterator, None)
         if batch is None:
             break
-        started = time.perf_counter()
+        started = clock(device)
         with compute.autocast(device):
             loss = step(trial, compute.batch(batch, device))["loss"]
         if not loss.requires_grad:
             raise TrainingError("the loss does not depend on any trainable parameter; nothing can be learned")
         loss.backward()  # type: ignore[no-untyped-call]
-        taken.append(time.perf_counter() - started)
+        taken.append(clock(device) - started)
     return min(taken[1:] or taken)
+
+
+def clock(device: torch.device) -> float:
+    """``time.perf_counter`` in seconds, read when the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
 
 
 def recall_compute(folder: Path, kind: str) -> Compute | None:

@@ -15,7 +15,6 @@ pictures, or where the network's end serves far worse than its middle.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -25,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgexfer.training import Job, Listener, Recipe
+from edgexfer.training.compute import clock
 from edgexfer.training.leave import majority_share
 from edgexfer.training.recipe import Facts, settle
 from edgexfer.transfer.blocks import EMBEDDING, Place
@@ -245,9 +245,9 @@ def seconds_by_strategy(job: Job, measured: Measurements) -> dict[str, float]:
     pixels = torch.zeros(TIMED, 3, *job.preprocessing.input_size, device=job.device)
     with torch.no_grad():
         student(pixels)
-        started = time.perf_counter()
+        started = clock(job.device)
         student(pixels)
-    forward = (time.perf_counter() - started) / TIMED * measured.images
+    forward = (clock(job.device) - started) / TIMED * measured.images
     epochs = job.settings.epochs
     scratch = settle(Recipe(), Facts(measured.images, job.splits.image_size, 224, False))[0].epochs
     return {

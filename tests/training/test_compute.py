@@ -10,6 +10,7 @@ from edgexfer.errors import TrainingError
 from edgexfer.training.compute import (
     CANDIDATES,
     Compute,
+    clock,
     fastest,
     recall_compute,
     remember_compute,
@@ -57,6 +58,22 @@ def test_every_way_computes_in_what_it_says(compute: Compute) -> None:
     expected = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     assert seen == [(expected, compute.channels_last)] * 3
     assert torch.equal(net.weight, before) and net.weight.grad is None
+
+
+def test_the_clock_is_read_when_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(str(device)))
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
+    assert 0 < clock(CPU) <= clock(torch.device("cuda", 1)) <= clock(torch.device("mps"))
+    assert waited == ["cuda:1", "mps"]
+
+
+def test_both_ends_of_a_step_are_read_from_that_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 9.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr("edgexfer.training.compute.clock", lambda device: next(times))
+    net = nn.Conv2d(3, 4, 3)
+    found = seconds_a_step(net, lambda net, b: {"loss": net(b["inputs"]).mean()}, batches(), Compute(), CPU, steps=3)
+    assert found == 2.0
 
 
 def test_a_loss_without_parameters_is_named() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgexfer.data import Splits
+from edgexfer.training import Recipe, Silent, prepare
+from edgexfer.transfer import advise
 from edgexfer.transfer.advise import Measurements, advice_from, measure
 from edgexfer.transfer.blocks import Place
 from edgexfer.transfer.measures import share_of
@@ -117,3 +120,14 @@ def test_pictures_of_one_burst_are_held_out_together() -> None:
     assert together.probe.value < 0.7 and together.knn.value < 0.7 and together.probe_by_depth[0].top1 < 0.7
     lone = measure(rows, labels, ("a", "b"), (), groups=np.unique(labels, return_inverse=True)[1])
     assert lone.probe.value == lone.chance, "one group a class: nothing can be held out"
+
+
+def test_times_of_the_strategies_are_read_when_the_device_is_done(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepare(digits, "cifar-resnet20", "none", Recipe(epochs=3, image_size=32), Silent())
+    times = iter([1.0, 1.0 + advise.TIMED])
+    monkeypatch.setattr(advise, "clock", lambda device: next(times))
+    facts = replace(measured(100, 10, 0.5), seconds=7.0)
+    found = advise.seconds_by_strategy(job, facts)  # a second a picture
+    assert (found["head"], found["full"]) == (107.0, 107.0 + 3 * 3 * 100)
