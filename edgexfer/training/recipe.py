@@ -19,6 +19,12 @@ from edgexfer.training.optim import OPTIMIZERS
 
 PASSES_SCRATCH = 60_000
 """Pictures that a network with random weights sees in all, as a default."""
+PASSES_SOFT = 480_000
+"""The same for one that a teacher teaches, which goes on gaining where hard labels have long been learned by heart."""
+PATIENT_EPOCHS = 40
+"""From so many epochs on a taught network with random weights learns from mixed pictures too, as a default."""
+SOFT_MIXUP = 0.5
+"""Share of its pictures that are mixed then."""
 SOFT_RATE = 2.0
 """Learning rate from soft labels beside the one from hard labels, for random weights."""
 PASSES_PRETRAINED = 24_000
@@ -187,14 +193,15 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
             else (max(10, epochs // 2), "half of the epochs")
         ),
         "augment": ("light", "safe for any pictures"),
+        "mixup": _mixup(epochs, facts),
     }
-    chosen: dict[str, Any] = {"seed": recipe.seed, "mixup": recipe.mixup or 0.0, "ema": recipe.ema or 0.0}
+    chosen: dict[str, Any] = {"seed": recipe.seed, "ema": recipe.ema or 0.0}
     chosen |= {"precision": recipe.precision or "auto", "sync_bn": recipe.sync_bn and facts.processes > 1}
     reasons = []
     for name, (value, reason) in defaults.items():
         wish = getattr(recipe, name)
         chosen[name] = value if wish is None else wish
-        if wish is None:
+        if wish is None and reason:
             reasons.append(f"{name} {value:g} ({reason})" if isinstance(value, float) else f"{name} {value} ({reason})")
     return Settings(**chosen), reasons
 
@@ -212,8 +219,22 @@ def _batch_size(images: int) -> int:
 
 
 def _epochs(facts: Facts) -> int:
-    passes, fewest, most = (PASSES_PRETRAINED, 6, 20) if facts.pretrained else (PASSES_SCRATCH, 10, 60)
+    if facts.pretrained:
+        passes, fewest, most = PASSES_PRETRAINED, 6, 20
+    else:
+        passes, fewest, most = PASSES_SOFT if facts.has_soft_labels else PASSES_SCRATCH, 10, 60
     return max(fewest, min(most, round(passes / facts.images)))
+
+
+def _mixup(epochs: int, facts: Facts) -> tuple[float, str]:
+    """A teacher answers for a mixture as for any picture, so that what it says of one never wears out.
+
+    Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022; measured in
+    ``benchmarks/results/distill_accuracy_long.json``.
+    """
+    if facts.has_soft_labels and not facts.pretrained and epochs >= PATIENT_EPOCHS:
+        return SOFT_MIXUP, "a patient student learns from mixtures what the teacher says of them"
+    return 0.0, ""
 
 
 def _learning_rate(optimizer: str, batch_size: int, facts: Facts) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,20 @@ def test_epochs_shrink_as_the_data_grows() -> None:
     epochs = [settle(Recipe(), facts(images))[0].epochs for images in (50, 1_000, 3_000, 50_000)]
     assert epochs == [60, 60, 20, 10]
     assert settle(Recipe(), facts(1_000, pretrained=True))[0].epochs == 20
+
+
+def test_a_taught_network_with_random_weights_is_patient_and_learns_from_mixed_pictures() -> None:
+    def taught(images: int, **wishes: Any) -> tuple[int, float]:
+        settings, reasons = settle(Recipe(**wishes), facts(images, soft=True))
+        assert any("mixup" in reason for reason in reasons) == (settings.mixup > 0 and "mixup" not in wishes)
+        return settings.epochs, settings.mixup
+
+    assert [taught(images) for images in (300, 8_000, 12_000, 24_000, 100_000)] == [
+        (60, 0.5), (60, 0.5), (40, 0.5), (20, 0.0), (10, 0.0),
+    ]  # fmt: skip
+    assert taught(8_000, epochs=20) == (20, 0.0) and taught(8_000, mixup=0.0) == (60, 0.0)
+    assert settle(Recipe(), facts(300, soft=True, pretrained=True))[0].mixup == 0.0
+    assert settle(Recipe(), facts(300))[0].mixup == 0.0
 
 
 def test_soft_labels_are_not_smoothed_again() -> None:
