@@ -3,6 +3,8 @@
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --arms hard,default --seeds 0
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --photos PHOTOS --arms photo-hard
+    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --epochs 60 \
+        --arms hard,smoothed,hard-mixup,default-mixup,kd-mixup --out benchmarks/results/distill_accuracy_long.json
 
 CIFAR10 is a folder ``train/ val/ test/`` of class folders; WEIGHTS holds the published CIFAR-10 ResNets
 (``resnet20-12fca82f.th`` and its like, github.com/akamaster/pytorch_resnet_cifar10). 2,000 pictures, 200 a class, are
@@ -40,6 +42,7 @@ RESULT = Path(__file__).parent / "results" / "distill_accuracy.json"
 HELD_OUT_A_CLASS = 200
 PHOTO_SIZE, PHOTO_TEACHER_SIZE = 64, 128
 LABELLED_A_CLASS = 200
+WITHOUT_A_TEACHER = ("hard", "smoothed", "hard-mixup")
 RESAMPLES = 2_000
 WEIGHT_FILES = {
     "cifar-resnet20": "resnet20-12fca82f.th",
@@ -141,7 +144,7 @@ def scores(out: Path, run: Run) -> dict[str, Any]:
 
 
 def summarise(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Mean and spread of each arm, and its gain over the better of hard and smoothed labels with an interval."""
+    """Mean and spread of each arm, and its gain over the best without a teacher (on validation) with an interval."""
     by_arm: dict[str, dict[str, dict[str, Any]]] = {}
     for name, run in sorted(runs.items()):
         arm, seed = name.rsplit("/", 1)
@@ -154,8 +157,9 @@ def summarise(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for figure in ("test_top1_never_seen", "val_top1", "test_ece", "test_nll", "seconds"):
             row[f"{figure}_mean"] = float(np.mean([run[figure] for run in members.values()]))
         prefix = next((kind for kind in ("few-", "photo-") if arm.startswith(kind)), "")
-        rivals = [by_arm[name] for name in (f"{prefix}hard", f"{prefix}smoothed") if name in by_arm]
-        if rivals and arm not in (f"{prefix}hard", f"{prefix}smoothed"):
+        alone = [f"{prefix}{kind}" for kind in WITHOUT_A_TEACHER]
+        rivals = [by_arm[name] for name in alone if name in by_arm]
+        if rivals and arm not in alone:
             better = max(rivals, key=lambda group: np.mean([run["val_top1"] for run in group.values()]))
             row |= _gain(members, better)
         table[arm] = row

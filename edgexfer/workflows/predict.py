@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ def predict(model: Path, pictures: Sequence[Path], *, top: int = 3, threshold: f
     Raises:
         DeviceError: The model cannot be opened, or a folder holds no pictures.
     """
+    with contextlib.suppress(ImportError):  # HEIC, where it can be had, as in training
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     theirs: type[Exception] = device.load("_edgexfer_environment").DeviceError
     reader = device.load("_edgexfer_picture")
     try:
