@@ -31,7 +31,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 -m 'not arm64 and not browser'
 
 test-arm64: setup
-	$(BIN)/python tests/arm64/arm64_emulator.py
+	$(BIN)/python -m tests.arm64.arm64_emulator
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m arm64 tests/arm64
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shlex
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from benchmarks import record
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-def load_record() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmarks_record", BENCHMARKS / "record.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-record = load_record()
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent / "device"))
-
-import artifacts  # noqa: E402
-
-import edgexfer  # noqa: E402
-from edgexfer.data import prepare_image  # noqa: E402
-from edgexfer.errors import DeviceError  # noqa: E402
-from edgexfer.preprocessing import Preprocessing  # noqa: E402
+import edgexfer
+from edgexfer.data import prepare_image
+from edgexfer.errors import DeviceError
+from edgexfer.preprocessing import Preprocessing
+from tests.device import artifacts
 
 CLASSES = ("red", "green", "blue", "crimson")
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from arm64_root import ARM64, X86_64, System, UnavailableError, build, call
+from tests.arm64.arm64_root import ARM64, X86_64, System, UnavailableError, build, call
 
 CORES = ("cortex-a53", "cortex-a72", "cortex-a76")  # Raspberry Pi 3, 4, 5
 BINFMT = Path("/proc/sys/fs/binfmt_misc")

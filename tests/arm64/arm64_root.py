@@ -1,6 +1,6 @@
 """Unpacks a small Debian with Python for another architecture, and the wheels a bundle needs: no board, no image.
 
-``python tests/arm64/arm64_emulator.py`` prepares everything under ``.arm64/``, kept until its recipe changes:
+``python -m tests.arm64.arm64_emulator`` prepares everything under ``.arm64/``, kept until its recipe changes:
 
 - ``.arm64/<architecture>/root``: Debian packages, unpacked and never installed. apt resolves and downloads them with
   lists of its own, so that this machine's package database stays as it is;

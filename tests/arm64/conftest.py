@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "docker"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-import arm64_emulator  # noqa: E402
-import arm64_root  # noqa: E402
+from tests.arm64 import arm64_emulator, arm64_root
 
 OWN = "EDGEXFER_BUNDLE"  # a bundle of the user's to check instead of the one made here
 COMMANDS = (

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import arm64_emulator
-import arm64_root
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
+
+from tests.arm64 import arm64_emulator, arm64_root
 
 pytestmark = pytest.mark.arm64
 INSIDE = "/home/pi/bundle"

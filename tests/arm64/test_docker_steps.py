@@ -12,10 +12,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import arm64_emulator
-import arm64_root
-import dockerfiles
 import pytest
+
+from tests.arm64 import arm64_emulator, arm64_root
+from tests.docker import dockerfiles
 
 pytestmark = pytest.mark.arm64
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_NO_COMPILE": "1"}

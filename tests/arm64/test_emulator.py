@@ -8,9 +8,9 @@ import sys
 import types
 from pathlib import Path
 
-import arm64_emulator
-import arm64_root
 import pytest
+
+from tests.arm64 import arm64_emulator, arm64_root
 
 HANDED_ON = "enabled\ninterpreter /usr/bin/qemu\nflags: {flags}\noffset 0\nmagic {magic}\nmask ff\n"
 

@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 from edgexfer import device
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import artifacts  # noqa: E402
-from device_kit import COLOURS, Script, describe_bundle, painted  # noqa: E402
+from tests.device import artifacts
+from tests.device.device_kit import COLOURS, Script, describe_bundle, painted
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import artifacts
 import numpy as np
 import onnxruntime
 import pytest
-from device_kit import COLOURS, Script, painted
 
 from edgexfer import device
+from tests.device import artifacts
+from tests.device.device_kit import COLOURS, Script, painted
 
 
 def test_classes_of_ones_own_are_learned_and_predicted(bundle: Path, photos: Path, run_script: Script) -> None:

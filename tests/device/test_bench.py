@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import artifacts
 import numpy as np
 import pytest
-from device_kit import Script, describe_bundle
 
 from edgexfer import device
+from tests.device import artifacts
+from tests.device.device_kit import Script, describe_bundle
 
 BENCH = device.script("bench.py")
 QUICK = ("--min-seconds", "0.02", "--min-runs", "20", "--rounds", "1")

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from device_kit import COLOURS, painted
+
+from tests.device.device_kit import COLOURS, painted
 
 # Python writes such names in the C locales by itself, in all others it refuses.
 LOCALES = [{"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}]

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import artifacts
 import pytest
-from device_kit import COLOURS, Script, painted
 
 from edgexfer import device
 from edgexfer.classifier import Classifier
+from tests.device import artifacts
+from tests.device.device_kit import COLOURS, Script, painted
 
 
 @pytest.fixture

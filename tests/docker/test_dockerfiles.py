@@ -5,8 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import dockerfiles
 import pytest
+
+from tests.docker import dockerfiles
 
 DEVICE = ("x86_64", "arm64")
 ALL = (*DEVICE, "workstation")

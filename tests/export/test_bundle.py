@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -17,22 +16,11 @@ from edgexfer.device import bundle_files
 from edgexfer.errors import DeviceError, FormatError, WouldOverwriteError
 from edgexfer.export import bundle
 from edgexfer.files import sha256_file
+from tests.device import artifacts
 
 CLASSES = ("red", "green", "blue")
 SIZE = (12, 16)
 PROOF = {"fold_max_rel_error_f64": None, "max_abs_error": 0.0, "top1_agreement": 1.0, "images": 0}
-
-
-def load_artifacts() -> Any:
-    path = Path(__file__).parents[1] / "device" / "artifacts.py"
-    spec = importlib.util.spec_from_file_location("tiny_artifacts", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-artifacts = load_artifacts()
 
 
 def make(path: Path, classes: tuple[str, ...] = CLASSES, **options: Any) -> Path:

@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "device"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-import sshd  # noqa: E402
-from fleet_kit import made_bundle  # noqa: E402
+from tests.results import sshd
+from tests.results.fleet_kit import made_bundle
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import artifacts
 import pytest
-import sshd
 
 from edgexfer.device import bundle_files as device_files
 from edgexfer.files import sha256_file
 from edgexfer.results import Device, FleetRun, Outcome, run_fleet
+from tests.device import artifacts
+from tests.results import sshd
 
 needs_sshd = pytest.mark.skipif(sshd.SERVER is None, reason=sshd.MISSING)
 QUICK = ("--threads", "1", "--min-seconds", "0.02", "--min-runs", "20", "--rounds", "1")

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-import sshd
-from fleet_kit import QUICK, RETRIES_S, Fleet, made_bundle, needs_sshd
 
 from edgexfer.errors import DeviceError
 from edgexfer.results import Device, FleetRun, named_devices, read_devices, read_result, run_fleet
 from edgexfer.results import fleet as fleet_module
 from edgexfer.results.visit import Visit
+from tests.results import sshd
+from tests.results.fleet_kit import QUICK, RETRIES_S, Fleet, made_bundle, needs_sshd
 
 
 @needs_sshd

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-import sshd
-from fleet_kit import Fleet, begun_command, made_bundle, needs_sshd
+
+from tests.results import sshd
+from tests.results.fleet_kit import Fleet, begun_command, made_bundle, needs_sshd
 
 # Goes on until it is asked to end, as long as there is a file "endless".
 ENDLESS = (

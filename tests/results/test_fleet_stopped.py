@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sshd
-from fleet_kit import QUICK, RETRIES_S, Fleet, begun_command, made_bundle, needs_sshd
 
 from edgexfer.results import Device, FleetRun, Outcome, read_result, remote
 from edgexfer.results import fleet as fleet_module
 from edgexfer.results.visit import Visit
+from tests.results import sshd
+from tests.results.fleet_kit import QUICK, RETRIES_S, Fleet, begun_command, made_bundle, needs_sshd
 
 LONG = ("--threads", "1", "--min-seconds", "8", "--rounds", "1")
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from edgexfer.results import (
 )
 from edgexfer.results.observed import observation
 from edgexfer.version import __version__
+from tests.device import artifacts
 
 
 def noisy(median: float, seed: int, count: int = 200) -> list[float]:
@@ -333,16 +333,6 @@ def test_what_was_observed_is_shown_not_compared(tmp_path: Path) -> None:
 # --- measuring
 
 
-def tiny(path: Path, **options: Any) -> Path:
-    source = Path(__file__).parents[1] / "device" / "artifacts.py"
-    spec = importlib.util.spec_from_file_location("tiny_artifacts", source)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made: Path = module.write(path, **options)
-    return made
-
-
 def measured(target: Path, out: Path | None, **changes: Any) -> Path:
     options = {"min_seconds": 0.0, "min_runs": 40, "threads": "1", "verify_only": False, "force": False}
     return run_bench(target, out=out, **{**options, **changes})
@@ -352,7 +342,7 @@ def test_run_bench_measures_and_its_result_can_be_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("EDGEXFER_EMULATED", raising=False)
-    made = measured(tiny(tmp_path / "student.onnx"), tmp_path / "r.json")
+    made = measured(artifacts.write(tmp_path / "student.onnx"), tmp_path / "r.json")
     assert made == tmp_path / "r.json"
     found = read_result(made)
     assert found.edgexfer_version == __version__ and found.configs[0].verified is True
@@ -365,13 +355,13 @@ def test_run_bench_measures_and_its_result_can_be_compared(
 
 def test_run_bench_names_its_result_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny(tmp_path / "-odd.onnx")
+    artifacts.write(tmp_path / "-odd.onnx")
     made = measured(Path("-odd.onnx"), None, verify_only=True)
     assert made.name.startswith("bench-") and read_result(made).configs[0].scenario == "verify-only"
 
 
 def test_run_bench_replaces_only_when_told(tmp_path: Path) -> None:
-    model, out = tiny(tmp_path / "student.onnx"), tmp_path / "r.json"
+    model, out = artifacts.write(tmp_path / "student.onnx"), tmp_path / "r.json"
     out.write_text("mine")
     with pytest.raises(WouldOverwriteError, match="--force"):
         measured(model, out)
@@ -381,7 +371,7 @@ def test_run_bench_replaces_only_when_told(tmp_path: Path) -> None:
 
 def test_wrong_answers_become_an_error_that_names_the_result(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"^'.*bad.onnx' gives wrong answers.*what was measured is in '.*r\.json'$"):
-        measured(tiny(tmp_path / "bad.onnx", shift=1.0), tmp_path / "r.json")
+        measured(artifacts.write(tmp_path / "bad.onnx", shift=1.0), tmp_path / "r.json")
     assert read_result(tmp_path / "r.json").configs[0].status == "wrong answers"
 
 
