@@ -11,8 +11,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from edgexfer.report import svg
-from edgexfer.report.latency import percentile
 from edgexfer.report.values import duration
+from edgexfer.results.statistics import percentile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,20 +1,10 @@
-"""Figures of measured times: percentiles only where enough samples carry them, and the Pareto front."""
+"""Figures of measured times beside their percentiles: the mean, and the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-
-ENOUGH = {50: 1, 90: 64, 95: 130, 99: 662}
-"""Least number of samples by percentile: MLPerf Inference's early-stopping counts at 99% confidence."""
-
-
-def percentile(latency_s: Sequence[float], percent: int) -> float | None:
-    """A percentile, interpolated linearly between the two nearest samples; ``None`` from too few samples."""
-    if len(latency_s) < ENOUGH[percent]:
-        return None
-    return float(np.percentile(np.asarray(latency_s, dtype=np.float64), percent))
 
 
 def mean(latency_s: Sequence[float]) -> float | None:

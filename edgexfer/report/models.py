@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgexfer.report.latency import percentile
 from edgexfer.report.lineage import Lineage, is_student
 from edgexfer.report.machines import by_machine, machine_names
 from edgexfer.report.measured import Config
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
 from edgexfer.report.tables import Row, Table
 from edgexfer.report.values import MISSING, Value, amount, duration, percent, shown, times
+from edgexfer.results.statistics import percentile
 from edgexfer.words import people_size
 
 HEADS = ("network", "validation", "test", "calibration error", "parameters", "teacher ÷ this", "operations", "size")

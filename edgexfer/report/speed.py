@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgexfer.report.configurations import configurations, facts, percentile_cell
 from edgexfer.report.distributions import Row as DistributionRow
 from edgexfer.report.distributions import draw_distributions
-from edgexfer.report.latency import ENOUGH, pareto_front, percentile
+from edgexfer.report.latency import pareto_front
 from edgexfer.report.layers import layer_costs
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.machines import by_machine, machine_names
@@ -19,6 +19,7 @@ from edgexfer.report.steadiness import steadiness
 from edgexfer.report.sustained import under_load
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import Value, duration, percent, shown
+from edgexfer.results.statistics import ENOUGH, percentile
 
 MOST_ROWS = 16
 _Scored = tuple[Config, int, Value]

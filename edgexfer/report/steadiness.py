@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from edgexfer.report.configurations import steady_word
-from edgexfer.report.latency import percentile
 from edgexfer.report.measured import Config, mapping, objects
 from edgexfer.report.strips import Strip, draw_strips
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import MISSING, Value, duration, is_number, percent, plain, shown, times
+from edgexfer.results.statistics import percentile
 
 MOST_ROWS = 16
 AGREE = 0.05

@@ -9,10 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from edgexfer.report.course import Line, Panel, draw_course
-from edgexfer.report.latency import percentile
 from edgexfer.report.measured import SUSTAINED, Config, mapping, objects
 from edgexfer.report.tables import Figure, Key, Row, Table
 from edgexfer.report.values import MISSING, Value, celsius, clock, duration, is_number, shown, times
+from edgexfer.results.statistics import percentile
 
 MOST_WINDOWS = 40
 MOST_CONFIGS = 6

@@ -22,6 +22,7 @@ from edgexfer.device import load
 from edgexfer.errors import DeviceError
 
 ENOUGH = {50: 1, 90: 64, 95: 130, 99: 662}
+"""Least number of samples by percentile: MLPerf Inference's early-stopping counts at 99% confidence."""
 LEAST_TIMES = 30
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -50,14 +51,18 @@ class Interval:
 
 
 def percentile(latency_s: Sequence[float], percent: int) -> float | None:
-    """A percentile in seconds, or ``None`` where too few samples carry it: p90 from 64, p95 from 130, p99 from 662.
+    """A percentile in seconds, or ``None`` where too few samples carry it (``ENOUGH``).
+
+    Interpolated linearly between the two nearest samples, as the device does.
 
     Raises:
         DeviceError: The percentile is none of these and not the median.
     """
     if percent not in ENOUGH:
         raise DeviceError(f"no percentile {percent!r} is reported; allowed: {', '.join(map(str, ENOUGH))}")
-    return summary(latency_s)[f"p{percent}_s"]
+    if len(latency_s) < ENOUGH[percent]:
+        return None
+    return float(np.percentile(np.asarray(latency_s, dtype=np.float64), percent))
 
 
 def summary(latency_s: Sequence[float]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Percentiles by count, and the Pareto front."""
+"""The mean, the Pareto front, and that the page and the device tell the same percentiles."""
 
 from __future__ import annotations
 
@@ -6,20 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexfer.report.latency import ENOUGH, mean, pareto_front, percentile
-
-
-@pytest.mark.parametrize(("percent", "enough"), [(90, 64), (95, 130), (99, 662)])
-def test_a_percentile_needs_its_count(percent: int, enough: int) -> None:
-    assert percentile([0.001] * (enough - 1), percent) is None
-    assert percentile([0.001] * enough, percent) == pytest.approx(0.001, rel=1e-12)
-
-
-def test_percentiles_are_interpolated_linearly() -> None:
-    ramp = [i / 100 for i in range(101)]
-    assert percentile(ramp, 50) == pytest.approx(0.5, abs=1e-12)
-    assert percentile(ramp, 90) == pytest.approx(0.9, abs=1e-12)
-    assert percentile([1.0, 2.0], 50) == pytest.approx(1.5, abs=1e-12)
+from edgexfer.report.latency import mean, pareto_front
+from edgexfer.results.statistics import ENOUGH, percentile
 
 
 def test_the_mean_of_nothing_is_nothing() -> None:
