@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -21,6 +20,7 @@ from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import golden_pixels
 from edgexfer.export.metadata import read_info
 from edgexfer.preprocessing import Preprocessing, square
+from tests.export.nets import TALL, SmallNet, make_pixels, pictures_for, request_for
 
 Unfolded = tuple[nn.Module, ExportResult]
 
@@ -45,10 +45,10 @@ def test_no_fold_keeps_every_batchnorm_in_the_file(unfolded: Unfolded) -> None:
     assert {k.reason for k in result.info.batchnorm_kept} == {"folding was turned off (--no-fold-bn)"}
 
 
-def test_logits_and_embedding_are_those_of_the_network(unfolded: Unfolded, kit: SimpleNamespace) -> None:
+def test_logits_and_embedding_are_those_of_the_network(unfolded: Unfolded) -> None:
     net, result = unfolded
-    pixels = kit.pixels(5, seed=9)
-    mean, std = np.array(kit.TALL.mean), np.array(kit.TALL.std)
+    pixels = make_pixels(5, seed=9)
+    mean, std = np.array(TALL.mean), np.array(TALL.std)
     x = torch.from_numpy(((pixels / 255.0 - mean) / std).transpose(0, 3, 1, 2)).float()
     with torch.no_grad():
         wanted = net.eval()(x).numpy(), net.embed(x).numpy()
@@ -77,41 +77,42 @@ def test_the_json_object_and_the_proof_file(unfolded: Unfolded) -> None:
     assert proof["format"] == 1 and proof["float32"]["images"] == 13
 
 
-def test_the_network_is_left_as_it_was(kit: SimpleNamespace, tmp_path: Path) -> None:
-    net = kit.SmallNet().train()
+def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    net = SmallNet().train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    export_network(net, kit.request(fold_bn=False), tmp_path / "a.onnx", pictures=kit.pictures(count=2))
+    export_network(net, request_for(fold_bn=False), tmp_path / "a.onnx", pictures=pictures_for(count=2))
     assert all(m.training for m in net.modules()) and all(p.requires_grad for p in net.parameters())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
-def test_float_input_two_classes_and_no_pictures(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_float_input_two_classes_and_no_pictures(tmp_path: Path) -> None:
     rule = square(32)
-    request = kit.request(rule, classes=2, input="float", fold_bn=False)
+    request = request_for(rule, classes=2, input="float", fold_bn=False)
     said: list[str] = []
     none = Pictures(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64))
-    result = export_network(kit.SmallNet(2), request, tmp_path / "f.onnx", pictures=none, say=said.append)
+    result = export_network(SmallNet(2), request, tmp_path / "f.onnx", pictures=none, say=said.append)
     text = onnx.printer.to_text(graph.load_model(result.artifact))
     assert "float[N,3,32,32] input) => (float[N,2] logits, float[N,16] embedding)" in text
     assert result.info.proof.images == 0 and any("golden samples only" in s for s in said)
 
 
-def test_a_fresh_process_writes_the_same_bytes(kit: SimpleNamespace, unfolded: Unfolded, tmp_path: Path) -> None:
+def test_a_fresh_process_writes_the_same_bytes(unfolded: Unfolded, tmp_path: Path) -> None:
     code = (
-        "import runpy, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
-        f"k = runpy.run_path({kit.file!r}); from edgexfer.export.exporter import export_network\n"
-        "export_network(k['SmallNet'](), k['request_for'](fold_bn=False), Path(sys.argv[1]) / 'd.onnx',"
-        " pictures=k['pictures_for']())"
+        "import sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
+        "from edgexfer.export.exporter import export_network\n"
+        "from tests.export.nets import SmallNet, pictures_for, request_for\n"
+        "export_network(SmallNet(), request_for(fold_bn=False), Path(sys.argv[1]) / 'd.onnx', pictures=pictures_for())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, env=environment)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=Path(__file__).parents[2])
     assert (tmp_path / "d.onnx").read_bytes() == unfolded[1].artifact.read_bytes()
 
 
-def test_folding_leaves_no_batchnorm_and_says_its_error(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_folding_leaves_no_batchnorm_and_says_its_error(tmp_path: Path) -> None:
     said: list[str] = []
     result = export_network(
-        kit.SmallNet().train(), kit.request(), tmp_path / "f.onnx", pictures=kit.pictures(), say=said.append
+        SmallNet().train(), request_for(), tmp_path / "f.onnx", pictures=pictures_for(), say=said.append
     )
     assert "BatchNormalization" not in kinds(result.artifact)
     assert result.to_json()["batchnorm_folded"] == 3 and result.to_json()["batchnorm_kept"] == []
@@ -119,9 +120,7 @@ def test_folding_leaves_no_batchnorm_and_says_its_error(kit: SimpleNamespace, tm
     assert error is not None and 0 <= error < 1e-12 and said[0].startswith("BatchNorm: 3 of 3 folded, float64 error")
 
 
-def test_a_wrong_export_is_caught_and_nothing_is_written(
-    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_export_is_caught_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def one_percent_off(net: nn.Module, *args: object) -> onnx.ModelProto:
         with torch.no_grad():
             net.head.weight *= 1.01  # type: ignore[operator, union-attr]
@@ -133,41 +132,41 @@ def test_a_wrong_export_is_caught_and_nothing_is_written(
     right = exporter.to_onnx
     monkeypatch.setattr(exporter, "to_onnx", one_percent_off)
     with pytest.raises(ExportError, match="logits differ by up to .* allowed .* nothing was written"):
-        export_network(kit.SmallNet(), kit.request(fold_bn=False), tmp_path / "w.onnx", pictures=kit.pictures())
+        export_network(SmallNet(), request_for(fold_bn=False), tmp_path / "w.onnx", pictures=pictures_for())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten_without_force(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     for name in ("x.onnx", "x.proof.json"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(WouldOverwriteError, match="--force"):
-            export_network(kit.SmallNet(), kit.request(), tmp_path / "x.onnx", pictures=kit.pictures())
+            export_network(SmallNet(), request_for(), tmp_path / "x.onnx", pictures=pictures_for())
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
 
 
-def test_all_mistakes_are_named_at_once(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     wrong = Pictures(np.zeros((2, 8, 8, 3), np.float32), np.zeros(3, np.int64))
-    request = replace(kit.request(input="jpeg"), classes=())
+    request = replace(request_for(input="jpeg"), classes=())
     with pytest.raises(ExportError) as caught:
-        export_network(kit.SmallNet(), request, tmp_path / "x.txt", pictures=wrong)
+        export_network(SmallNet(), request, tmp_path / "x.txt", pictures=wrong)
     for part in ("ends in .onnx", "input is 'jpeg'", "no class names", "expected uint8 \\(N, 24, 32, 3\\)", "3 labels"):
         assert part.replace("\\", "") in str(caught.value)
 
 
-def test_class_names_must_fit_the_outputs(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_class_names_must_fit_the_outputs(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="3 outputs, but there are 5 class names"):
         export_network(
-            kit.SmallNet(), kit.request(classes=5, fold_bn=False), tmp_path / "x.onnx", pictures=kit.pictures(count=1)
+            SmallNet(), request_for(classes=5, fold_bn=False), tmp_path / "x.onnx", pictures=pictures_for(count=1)
         )
 
 
-def test_a_network_that_answers_nan_is_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
-    net = kit.SmallNet()
+def test_a_network_that_answers_nan_is_refused(tmp_path: Path) -> None:
+    net = SmallNet()
     with torch.no_grad():
         net.head.bias[0] = float("nan")
     with pytest.raises(ExportError, match="NaN or infinity"):
-        export_network(net, kit.request(fold_bn=False), tmp_path / "x.onnx", pictures=kit.pictures(count=1))
+        export_network(net, request_for(fold_bn=False), tmp_path / "x.onnx", pictures=pictures_for(count=1))
 
 
 class NoHead(nn.Module):
@@ -183,8 +182,8 @@ class NoHead(nn.Module):
         return self.classify(self.embed(x))
 
 
-def test_outputs_keep_their_names_when_they_are_one_value(kit: SimpleNamespace) -> None:
-    model = exporter.to_onnx(NoHead(), kit.TALL, "uint8")
+def test_outputs_keep_their_names_when_they_are_one_value() -> None:
+    model = exporter.to_onnx(NoHead(), TALL, "uint8")
     assert [o.name for o in model.graph.output] == ["logits", "embedding"]
     assert not {"Shape", "Gather", "Range"} & {n.op_type for n in model.graph.node}  # no tangle of strides
 
@@ -208,19 +207,19 @@ class Stubborn(nn.Module):
         return self.classify(self.embed(x))
 
 
-def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path, kit: SimpleNamespace) -> None:
+def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="torch.onnx.export cannot export this network: .*"):
-        exporter.to_onnx(Stubborn("looks"), kit.TALL, "uint8")
+        exporter.to_onnx(Stubborn("looks"), TALL, "uint8")
 
 
-def test_a_network_that_cannot_run_says_so_before_any_export(tmp_path: Path, kit: SimpleNamespace) -> None:
+def test_a_network_that_cannot_run_says_so_before_any_export(tmp_path: Path) -> None:
     with pytest.raises(
         ExportError,
         match="fails on pictures of 24x32 in batches of 1, 3 and 8, before any export: .*invalid for input",
     ):
-        export_network(Stubborn("fixed"), kit.request(), tmp_path / "x.onnx", pictures=kit.pictures(count=1))
+        export_network(Stubborn("fixed"), request_for(), tmp_path / "x.onnx", pictures=pictures_for(count=1))
     with pytest.raises(ExportError, match="fails on an input of 2x1x1x3"):
-        exporter.to_onnx(kit.SmallNet(), Preprocessing((1, 1), None, "none"), "uint8")
+        exporter.to_onnx(SmallNet(), Preprocessing((1, 1), None, "none"), "uint8")
 
 
 class Twice(nn.Module):
@@ -250,10 +249,10 @@ class Twice(nn.Module):
         return self.classify(self.embed(x))
 
 
-def test_what_the_network_keeps_is_folded_in_the_file(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_what_the_network_keeps_is_folded_in_the_file(tmp_path: Path) -> None:
     said: list[str] = []
     out = tmp_path / "twice.onnx"
-    result = export_network(Twice().eval(), kit.request(), out, pictures=kit.pictures(), say=said.append)
+    result = export_network(Twice().eval(), request_for(), out, pictures=pictures_for(), say=said.append)
     assert "BatchNorm: 0 of 3 folded" in said
     assert any(s.startswith("BatchNorm: 2 more folded in the file, float64 error") for s in said)
     assert result.info.batchnorm_folded == 2 and [k.name for k in result.info.batchnorm_kept] == ["last"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,6 +15,7 @@ from edgexfer.cli.main import cli
 from edgexfer.export.exporter import ExportResult, export_network
 from edgexfer.export.metadata import read_info
 from edgexfer.export.verify import verify
+from tests.export.nets import SmallNet, pictures_for, request_for
 
 
 def run(*arguments: str | Path) -> Result:
@@ -97,9 +97,9 @@ def test_an_artifact_stays_one(unfolded: tuple[object, ExportResult], tmp_path: 
     assert verify(out).verified is True
 
 
-def test_an_int8_artifact_keeps_the_tolerance_of_its_rounding(kit: SimpleNamespace, tmp_path: Path) -> None:
-    net = kit.SmallNet().eval()
-    request, pictures = kit.request(int8=True, target="x86"), kit.pictures(calibration=2)
+def test_an_int8_artifact_keeps_the_tolerance_of_its_rounding(tmp_path: Path) -> None:
+    net = SmallNet().eval()
+    request, pictures = request_for(int8=True, target="x86"), pictures_for(calibration=2)
     parent = export_network(net, request, tmp_path / "small.onnx", pictures=pictures).int8
     assert parent is not None
     out = tmp_path / "folded.onnx"
@@ -109,10 +109,10 @@ def test_an_int8_artifact_keeps_the_tolerance_of_its_rounding(kit: SimpleNamespa
     assert verify(out).verified is True
 
 
-def test_an_artifact_with_products_and_sums_stays_one_too(kit: SimpleNamespace, tmp_path: Path) -> None:
-    net, parent, out = kit.SmallNet(), tmp_path / "plain.onnx", tmp_path / "scaled.onnx"
+def test_an_artifact_with_products_and_sums_stays_one_too(tmp_path: Path) -> None:
+    net, parent, out = SmallNet(), tmp_path / "plain.onnx", tmp_path / "scaled.onnx"
     net.body[2] = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8), nn.ReLU())  # between two ReLUs no layer can take it up
-    export_network(net.eval(), kit.request(fold_bn=False), parent, pictures=kit.pictures())
+    export_network(net.eval(), request_for(fold_bn=False), parent, pictures=pictures_for())
     done = run(parent, "--scale-shift", "--out", out)
     assert done.exit_code == 0 and "3 of 4 folded, 1 made a product and a sum" in done.stderr
     compared = CliRunner().invoke(cli, ["verify", str(out), str(parent)], prog_name="edgexfer")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from torch import nn
 from edgexfer.export import graph
 from edgexfer.export.parity import compare, reference
 from edgexfer.export.torch_onnx import to_onnx
+from tests.export.nets import TALL, make_pixels
 
 
 class ConvHead(nn.Module):
@@ -32,11 +31,11 @@ class ConvHead(nn.Module):
 
 
 @pytest.mark.parametrize(("groups", "kind"), [(1, "Gemm"), (2, "Reshape")])
-def test_a_convolution_over_one_pixel_becomes_a_product(groups: int, kind: str, kit: SimpleNamespace) -> None:
+def test_a_convolution_over_one_pixel_becomes_a_product(groups: int, kind: str) -> None:
     net = ConvHead(groups)
-    model = to_onnx(net, kit.TALL)
+    model = to_onnx(net, TALL)
     assert {o: n.op_type for n in model.graph.node for o in n.output}["logits"] == kind
-    pixels = kit.pixels(4)
-    wanted = reference(net, pixels, kit.TALL)
-    found = compare(graph.to_bytes(model), pixels, wanted, kit.TALL, "uint8")
+    pixels = make_pixels(4)
+    wanted = reference(net, pixels, TALL)
+    found = compare(graph.to_bytes(model), pixels, wanted, TALL, "uint8")
     np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=1e-5)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +12,7 @@ from edgexfer.export.held import weighted_layers
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
 from edgexfer.export.runtime import open_session
+from tests.export.nets import TALL, make_pixels
 
 
 def network(activation: str = "LeakyRelu", seed: int = 0) -> onnx.ModelProto:
@@ -58,8 +57,8 @@ def answers(model: onnx.ModelProto, pixels: np.ndarray, optimised: bool = True, 
     return np.asarray(session.run([output], {"image": pixels})[0])
 
 
-def test_prepared_it_computes_the_same_with_other_operators(kit: SimpleNamespace) -> None:
-    model, pixels = network(), kit.pixels(4)
+def test_prepared_it_computes_the_same_with_other_operators() -> None:
+    model, pixels = network(), make_pixels(4)
     made = prepare(model)
     onnx.checker.check_model(made, full_check=True)
     kinds = [n.op_type for n in made.graph.node]
@@ -79,9 +78,9 @@ def test_a_falling_function_stays_before_the_maximum() -> None:
 @pytest.mark.parametrize(
     "left", [(), ("conv1",), ("conv2",), ("conv1", "conv2"), ("conv3",), ("head",), ("conv1", "conv2", "bn", "conv3")]
 )
-def test_layers_left_in_float_compute_in_float(kit: SimpleNamespace, activation: str, left: tuple[str, ...]) -> None:
-    model, pixels = prepare(network(activation)), kit.pixels(6)
-    ranges = calibrate.calibrate(model, [pixels], kit.TALL, "uint8").ranges["minmax"]
+def test_layers_left_in_float_compute_in_float(activation: str, left: tuple[str, ...]) -> None:
+    model, pixels = prepare(network(activation)), make_pixels(6)
+    ranges = calibrate.calibrate(model, [pixels], TALL, "uint8").ranges["minmax"]
     plan = QuantizationPlan("d", "x86", "minmax", True, ranges, left)
     assert weighted_layers(model) == ["conv1", "conv2", "bn", "conv3", "head"]
     made = qdq.quantize(model, plan)
@@ -95,9 +94,9 @@ def test_layers_left_in_float_compute_in_float(kit: SimpleNamespace, activation:
     assert qdq.quantize(model, plan).SerializeToString(deterministic=True) == made.SerializeToString(deterministic=True)
 
 
-def test_leaving_more_in_float_comes_closer(kit: SimpleNamespace) -> None:
-    model, pixels = prepare(network("Relu")), kit.pixels(6)
-    ranges = calibrate.calibrate(model, [pixels], kit.TALL, "uint8").ranges["minmax"]
+def test_leaving_more_in_float_comes_closer() -> None:
+    model, pixels = prepare(network("Relu")), make_pixels(6)
+    ranges = calibrate.calibrate(model, [pixels], TALL, "uint8").ranges["minmax"]
     wrapped = qdq.wrap(model, QuantizationPlan("d", "x86", "minmax", False, ranges))
     wanted = answers(model, pixels, output="embedding")
     errors = [
@@ -107,7 +106,7 @@ def test_leaving_more_in_float_comes_closer(kit: SimpleNamespace) -> None:
     assert errors[2] <= 1e-5 * np.abs(wanted).max() < errors[1] < errors[0]
 
 
-def test_a_plan_for_another_network_is_refused(kit: SimpleNamespace) -> None:
+def test_a_plan_for_another_network_is_refused() -> None:
     model = prepare(network())
     ranges = dict.fromkeys(qdq.activations(model), (-1.0, 1.0))
     wrapped = qdq.wrap(model, QuantizationPlan("d", "x86", "minmax", True, ranges))

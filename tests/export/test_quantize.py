@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -26,22 +25,23 @@ from edgexfer.export.quantize import Options, Source, Witnesses
 from edgexfer.export.speed import Race
 from edgexfer.export.verdict import recommended, verdict_of
 from edgexfer.export.verify import verify
+from tests.export.nets import TALL, SmallNet, make_pixels, pictures_for, request_for
 
 
-def coloured(kit: SimpleNamespace, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def coloured(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures whose class is their brightest channel."""
-    pixels = kit.pixels(count, seed=seed)
+    pixels = make_pixels(count, seed=seed)
     labels = np.random.default_rng(seed).integers(0, 3, count)
     lift = np.zeros((count, 1, 1, 3))
     lift[np.arange(count), 0, 0, labels] = 70
     return np.clip(pixels * 0.3 + lift, 0, 255).astype(np.uint8), labels
 
 
-def trained(kit: SimpleNamespace) -> nn.Module:
+def trained() -> nn.Module:
     """A net that knows its colours."""
-    net: nn.Module = kit.SmallNet().train()
-    pixels, labels = coloured(kit, 96, seed=3)
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (kit.TALL.mean, kit.TALL.std))
+    net: nn.Module = SmallNet().train()
+    pixels, labels = coloured(96, seed=3)
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (TALL.mean, TALL.std))
     x = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
     y = torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
@@ -52,21 +52,21 @@ def trained(kit: SimpleNamespace) -> nn.Module:
     return net.eval()
 
 
-def batches(kit: SimpleNamespace) -> Iterator[np.ndarray]:
-    return (coloured(kit, 8, seed=20 + i)[0] for i in range(5))
+def batches() -> Iterator[np.ndarray]:
+    return (coloured(8, seed=20 + i)[0] for i in range(5))
 
 
 @pytest.fixture(scope="session")
-def made(kit: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, list[str]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, list[str]]:
     """A small trained net as float32 and int8 for x86."""
     torch.set_num_threads(1)
-    images, labels = coloured(kit, 40, seed=5)
+    images, labels = coloured(40, seed=5)
     said: list[str] = []
     result = export_network(
-        trained(kit),
-        kit.request(int8=True, target="x86"),
+        trained(),
+        request_for(int8=True, target="x86"),
         tmp_path_factory.mktemp("int8") / "small.onnx",
-        pictures=Pictures(images, labels, batches(kit)),
+        pictures=Pictures(images, labels, batches()),
         say=said.append,
     )
     return result, said
@@ -78,7 +78,7 @@ def source(made: tuple[ExportResult, list[str]]) -> Source:
     return Source(graph.load_model(path), made[0].info, path.read_bytes())
 
 
-def test_int8_knows_what_float32_knew(made: tuple[ExportResult, list[str]], kit: SimpleNamespace) -> None:
+def test_int8_knows_what_float32_knew(made: tuple[ExportResult, list[str]]) -> None:
     result = made[0]
     assert result.int8 is not None
     value = result.to_json()["int8"]
@@ -93,24 +93,22 @@ def test_int8_knows_what_float32_knew(made: tuple[ExportResult, list[str]], kit:
     }
     assert value["top1_float32"] >= 0.95 and value["top1"] >= value["top1_float32"] - 0.05
     assert value["top1_agreement"] >= 0.95 and 0 < value["max_abs_error"] < 1
-    images, labels = coloured(kit, 40, seed=5)
+    images, labels = coloured(40, seed=5)
     session = onnxruntime.InferenceSession(value["artifact"], providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run(["logits"], {"image": images[i : i + 8]})[0] for i in range(0, 40, 8)])
     assert figures.top1(found, labels) == value["top1"]
 
 
-def test_a_float_input_is_quantized_too(kit: SimpleNamespace, tmp_path: Path) -> None:
-    images, labels = coloured(kit, 40, seed=5)
-    request = kit.request(int8=True, target="x86", input="float")
-    result = export_network(
-        trained(kit), request, tmp_path / "small.onnx", pictures=Pictures(images, labels, batches(kit))
-    )
+def test_a_float_input_is_quantized_too(tmp_path: Path) -> None:
+    images, labels = coloured(40, seed=5)
+    request = request_for(int8=True, target="x86", input="float")
+    result = export_network(trained(), request, tmp_path / "small.onnx", pictures=Pictures(images, labels, batches()))
     assert result.int8 is not None
     assert read_info(result.int8.artifact).input == "float"
     session = onnxruntime.InferenceSession(str(result.int8.artifact), providers=["CPUExecutionProvider"])
     (name,) = (i.name for i in session.get_inputs())
     found = np.concatenate(
-        [session.run(["logits"], {name: feed(part, kit.TALL, "float")})[0] for part in np.split(images, 5)]
+        [session.run(["logits"], {name: feed(part, TALL, "float")})[0] for part in np.split(images, 5)]
     )
     assert figures.top1(found, labels) == result.to_json()["int8"]["top1"] >= 0.95
     assert verify(result.int8.artifact).verified is True
@@ -177,7 +175,7 @@ def test_timings_stand_beside_the_artifact_only(made: tuple[ExportResult, list[s
     assert b"latency" not in result.int8.artifact.read_bytes()
 
 
-def test_the_plan_makes_the_same_bytes_again(made: tuple[ExportResult, list[str]], kit: SimpleNamespace) -> None:
+def test_the_plan_makes_the_same_bytes_again(made: tuple[ExportResult, list[str]]) -> None:
     result = made[0]
     assert result.int8 is not None
     code = (
@@ -190,7 +188,7 @@ def test_the_plan_makes_the_same_bytes_again(made: tuple[ExportResult, list[str]
         "Path(sys.argv[4]).write_bytes(made.content)\n"
         "print('torch' in sys.modules)"
     )
-    images, labels = coloured(kit, 40, seed=5)
+    images, labels = coloured(40, seed=5)
     folder = result.artifact.parent
     np.savez(folder / "w.npz", images=images, labels=labels)
     arguments = [result.artifact, result.int8.plan_file, folder / "w.npz", folder / "again.onnx"]
@@ -201,31 +199,31 @@ def test_the_plan_makes_the_same_bytes_again(made: tuple[ExportResult, list[str]
     assert (folder / "again.onnx").read_bytes() == result.int8.artifact.read_bytes()
 
 
-def test_another_target_is_not_timed_here(source: Source, kit: SimpleNamespace) -> None:
+def test_another_target_is_not_timed_here(source: Source) -> None:
     foreign = "arm64" if quantize.host_target() == "x86" else "x86"
-    images, labels = coloured(kit, 20, seed=6)
-    result = quantize.quantize(source, Witnesses(images, labels), batches(kit), options=Options(target=foreign))
+    images, labels = coloured(20, seed=6)
+    result = quantize.quantize(source, Witnesses(images, labels), batches(), options=Options(target=foreign))
     assert result.race is None and result.plan.target == foreign
     assert any(f"made for {foreign}" in s and "measure its speed there" in s for s in result.verdict)
     assert result.top1 is not None and result.top1 >= 0.9
 
 
-def test_without_pictures_the_training_ones_serve(source: Source, kit: SimpleNamespace) -> None:
+def test_without_pictures_the_training_ones_serve(source: Source) -> None:
     none = Witnesses(np.zeros((0, 24, 32, 3), np.uint8), np.zeros(0, np.int64))
     said: list[str] = []
-    result = quantize.quantize(source, none, batches(kit), say=said.append)
+    result = quantize.quantize(source, none, batches(), say=said.append)
     assert result.top1 is None and result.info.proof.images == 0
     assert "training pictures only" in result.verdict[0]
     assert said[0].startswith(f"int8 target: {quantize.host_target()}, the kind of this machine")
 
 
-def test_calibration_takes_a_stream_and_keeps_little(source: Source, kit: SimpleNamespace) -> None:
+def test_calibration_takes_a_stream_and_keeps_little(source: Source) -> None:
     taken = []
 
     def stream() -> Iterator[np.ndarray]:
         for i in range(9):
             taken.append(i)
-            yield coloured(kit, 8, seed=40 + i)[0]
+            yield coloured(8, seed=40 + i)[0]
 
     seen = calibrate.calibrate(source.model, stream(), source.info.preprocessing, "uint8")
     assert seen.images == 72 and len(taken) == 9 and len(seen.trial) == calibrate.TRIAL_IMAGES
@@ -237,16 +235,16 @@ def test_calibration_takes_a_stream_and_keeps_little(source: Source, kit: Simple
     assert set(seen.ranges["minmax"]) == set(qdq.activations(source.model))
 
 
-def test_minmax_ranges_are_those_of_the_values(source: Source, kit: SimpleNamespace) -> None:
-    pixels, _ = coloured(kit, 8, seed=50)
+def test_minmax_ranges_are_those_of_the_values(source: Source) -> None:
+    pixels, _ = coloured(8, seed=50)
     seen = calibrate.calibrate(source.model, [pixels[:3], pixels[3:]], source.info.preprocessing, "uint8")
-    mean, std = np.array(kit.TALL.mean), np.array(kit.TALL.std)
+    mean, std = np.array(TALL.mean), np.array(TALL.std)
     first = ((pixels / 255.0) - mean) / std
     conv = next(n for n in source.model.graph.node if n.op_type == "Conv")
     assert seen.ranges["minmax"][conv.input[0]] == pytest.approx((first.min(), first.max()), abs=1e-5)
 
 
-def test_saturating_arithmetic_is_caught(source: Source, kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saturating_arithmetic_is_caught(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     real = quantize.run
     calls = [0]
 
@@ -258,10 +256,10 @@ def test_saturating_arithmetic_is_caught(source: Source, kit: SimpleNamespace, m
     none = Witnesses(np.zeros((0, 24, 32, 3), np.uint8), np.zeros(0, np.int64))
     wrong = 0
     monkeypatch.setattr(quantize, "run", saturated)
-    quantize.quantize(source, none, batches(kit))
+    quantize.quantize(source, none, batches())
     wrong, calls[0] = calls[0], 0  # the last one: the file as it stands
     with pytest.raises(QuantizationError, match="arithmetic is off by 100 .* saturate"):
-        quantize.quantize(source, none, batches(kit))
+        quantize.quantize(source, none, batches())
 
 
 @pytest.mark.parametrize("count", [40, 4], ids=["pictures", "golden samples"])
@@ -269,14 +267,13 @@ def test_saturating_arithmetic_is_caught(source: Source, kit: SimpleNamespace, m
 def test_what_saturation_did_never_widens_what_is_allowed(
     made: tuple[ExportResult, list[str]],
     source: Source,
-    kit: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
     count: int,
     first: int,
 ) -> None:
     assert made[0].int8 is not None
     real, plan = quantize.answers, made[0].int8.made.plan
-    images, labels = coloured(kit, 40, seed=5)
+    images, labels = coloured(40, seed=5)
 
     def saturated(content: bytes, images: np.ndarray, info: object, target: str | None = None) -> np.ndarray:
         """The answers of 8-bit kernels, which alone have a target, are off on some of the pictures or samples."""
@@ -291,11 +288,11 @@ def test_what_saturation_did_never_widens_what_is_allowed(
 
 
 def test_few_pictures_that_round_well_by_luck_are_no_reason_to_refuse(
-    made: tuple[ExportResult, list[str]], source: Source, kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    made: tuple[ExportResult, list[str]], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made[0].int8 is not None
     int8, real = made[0].int8.made, quantize.run
-    images, _ = coloured(kit, 8, seed=5)
+    images, _ = coloured(8, seed=5)
     wanted = quantize.answers(source.content, images, source.info)
 
     def lucky(session: object, pixels: np.ndarray, *rest: object) -> tuple[np.ndarray, np.ndarray]:
@@ -312,16 +309,16 @@ def test_few_pictures_that_round_well_by_luck_are_no_reason_to_refuse(
         quantize._check(int8.content, (images, off.astype(np.float32), wanted), source.info, int8.info)
 
 
-def test_a_useless_result_is_refused(source: Source, kit: SimpleNamespace) -> None:
-    images, labels = coloured(kit, 40, seed=5)
+def test_a_useless_result_is_refused(source: Source) -> None:
+    images, labels = coloured(40, seed=5)
     names = qdq.activations(prepare(source.model))
     plan = QuantizationPlan(source.info.digest, "x86", "minmax", True, dict.fromkeys(names, (0.0, 1e-3)))
     with pytest.raises(QuantizationError, match="of no use and was not written; use the float32 file"):
         quantize.quantize(source, Witnesses(images, labels), (), plan=plan)
 
 
-def test_options_that_do_not_fit_are_refused(source: Source, kit: SimpleNamespace, tmp_path: Path) -> None:
-    images, labels = coloured(kit, 2, seed=6)
+def test_options_that_do_not_fit_are_refused(source: Source, tmp_path: Path) -> None:
+    images, labels = coloured(2, seed=6)
     seen = Witnesses(images, labels)
     plan = QuantizationPlan(source.info.digest, "x86", "minmax", True, {})
     with pytest.raises(QuantizationError, match="target is 'mips'; allowed: x86, arm64"):
@@ -338,9 +335,9 @@ def test_options_that_do_not_fit_are_refused(source: Source, kit: SimpleNamespac
         quantize.quantize(source, seen, [np.zeros((2, 8, 8, 3), np.uint8)])
     with pytest.raises(QuantizationError, match="is int8 already"):
         quantize.quantize(replace(source, info=replace(source.info, precision="int8")), seen, ())
-    request = kit.request(plan=tmp_path / "p.json")
+    request = request_for(plan=tmp_path / "p.json")
     with pytest.raises(ExportError, match="add --int8"):
-        export_network(nn.Identity(), request, tmp_path / "x.onnx", pictures=kit.pictures())
+        export_network(nn.Identity(), request, tmp_path / "x.onnx", pictures=pictures_for())
 
 
 def test_plans_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -400,12 +397,12 @@ def test_a_slower_or_worse_file_is_not_recommended(made: tuple[ExportResult, lis
     assert recommended(replace(good, race=None)) is None
 
 
-def test_float_islands_are_found_in_the_graph(kit: SimpleNamespace) -> None:
+def test_float_islands_are_found_in_the_graph() -> None:
     from edgexfer.export.torch_onnx import to_onnx
 
     counts = {}
     for name, activation in (("leaky", lambda: nn.LeakyReLU(0.1)), ("hard", nn.Hardswish)):
-        model = to_onnx(kit.SmallNet(activation=activation), kit.TALL)
+        model = to_onnx(SmallNet(activation=activation), TALL)
         ranges = dict.fromkeys(qdq.activations(model), (-1.0, 1.0))
         counts[name] = qdq.float_islands(qdq.quantize(model, QuantizationPlan("d", "x86", "minmax", True, ranges)))
     assert counts["leaky"] == {"BatchNormalization": 3}  # not folded here

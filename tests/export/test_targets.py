@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,6 +15,7 @@ from edgexfer.export.opsets import lower
 from edgexfer.export.runtime import open_session
 from edgexfer.export.targets import RUNTIMES, TARGETS, Form, form_for, oldest_runtime, target_of
 from edgexfer.export.verify import verify
+from tests.export.nets import SmallNet, pictures_for, request_for
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_unknown_targets_and_runtimes_are_told() -> None:
         form_for("1.6")
 
 
-def test_an_export_for_a_board_and_an_old_runtime(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_export_for_a_board_and_an_old_runtime(tmp_path: Path) -> None:
     out, said = tmp_path / "small.onnx", list[str]()
-    request = kit.request(int8=True, target="raspberry-pi-4", runtime_version="1.8")
-    net = kit.SmallNet(activation=nn.Hardswish).eval()
-    result = export_network(net, request, out, pictures=kit.pictures(calibration=2), say=said.append)
+    request = request_for(int8=True, target="raspberry-pi-4", runtime_version="1.8")
+    net = SmallNet(activation=nn.Hardswish).eval()
+    result = export_network(net, request, out, pictures=pictures_for(calibration=2), say=said.append)
     assert result.int8 is not None and result.int8.made.plan.target == "arm64"
     for path in (out, result.int8.artifact):
         model = onnx.load(path)
@@ -60,9 +60,7 @@ def test_an_export_for_a_board_and_an_old_runtime(kit: SimpleNamespace, tmp_path
     )
 
 
-def test_a_file_that_reads_back_otherwise_is_an_error(
-    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_reads_back_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = exporter.write_bytes
     other = helper.make_tensor_value_info("more", 1, [1])
 
@@ -73,7 +71,7 @@ def test_a_file_that_reads_back_otherwise_is_an_error(
 
     monkeypatch.setattr(exporter, "write_bytes", failing)
     with pytest.raises(ExportError, match="does not hold what was written; is the disk sound"):
-        export_network(kit.SmallNet().eval(), kit.request(), tmp_path / "s.onnx", pictures=kit.pictures())
+        export_network(SmallNet().eval(), request_for(), tmp_path / "s.onnx", pictures=pictures_for())
 
 
 def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, **attributes: object) -> onnx.ModelProto:

@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgexfer.fold.onnxfile.folding import fold_graph
+from tests.fold.onnxfile.graphs import Net, run
 
 KINDS = ("conv", "depthwise", "padded", "transposed", "bn", "bn", "relu", "add", "concat", "bias", "identity", "out")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=9), scale=st.booleans(), seed=st.integers(0, 999))
-def test_any_graph_of_these_patterns_folds_equal_or_says_why(
-    kit: SimpleNamespace, kinds: list[str], scale: bool, seed: int
-) -> None:
-    net, x, width, before, outputs = kit.Net(2, 4, 12, 12, seed=seed), "x", 4, "x", list[str]()
+def test_any_graph_of_these_patterns_folds_equal_or_says_why(kinds: list[str], scale: bool, seed: int) -> None:
+    net, x, width, before, outputs = Net(2, 4, 12, 12, seed=seed), "x", 4, "x", list[str]()
     side, before_at = 12, (4, 12)
     for kind in kinds:
         last, last_at = x, (width, side)
@@ -51,5 +48,5 @@ def test_any_graph_of_these_patterns_folds_equal_or_says_why(
     assert result.plan.total == total and all(k.reason for k in result.plan.kept)
     assert result.proof.max_rel_error_f64 <= 1e-10
     given_x = np.random.default_rng(seed).normal(size=(2, 4, 12, 12)).astype(np.float32)
-    for wanted, found in zip(kit.run(model, given_x), kit.run(result.model, given_x), strict=True):
+    for wanted, found in zip(run(model, given_x), run(result.model, given_x), strict=True):
         assert np.abs(wanted - found).max() <= 1e-3 * max(np.abs(wanted).max(), 1e-3)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,10 +14,11 @@ from edgexfer.errors import EdgexferError, FormatError
 from edgexfer.fold.onnxfile import source
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
+from tests.fold.onnxfile.graphs import Net
 
 
-def small(kit: SimpleNamespace) -> onnx.ModelProto:
-    net = kit.Net(1, 2, 4, 4)
+def small() -> onnx.ModelProto:
+    net = Net(1, 2, 4, 4)
     net.bn(net.conv("x", 3, 2), 3)
     model: onnx.ModelProto = net.model()
     return model
@@ -41,8 +41,8 @@ def written(model: onnx.ModelProto, folder: Path) -> Path:
     return path
 
 
-def test_weights_in_the_same_folder_are_read(kit: SimpleNamespace, tmp_path: Path) -> None:
-    model = small(kit)
+def test_weights_in_the_same_folder_are_read(tmp_path: Path) -> None:
+    model = small()
     bytes_ = next(t for t in model.graph.initializer if len(t.dims) == 4).raw_data
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.data").write_bytes(b"\0" * 16 + bytes_)
@@ -53,39 +53,39 @@ def test_weights_in_the_same_folder_are_read(kit: SimpleNamespace, tmp_path: Pat
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "link", "", "a/../../secret", "folder\\..\\x"])
-def test_nothing_outside_the_folder_is_read(kit: SimpleNamespace, tmp_path: Path, location: str) -> None:
+def test_nothing_outside_the_folder_is_read(tmp_path: Path, location: str) -> None:
     (tmp_path / "secret").write_bytes(b"x" * 4096)
     folder = tmp_path / "models"
     folder.mkdir()
     os.symlink(tmp_path / "secret", folder / "link")
-    model = small(kit)
+    model = small()
     outside(model, location)
     with pytest.raises(FormatError, match="outside its own folder; edgexfer reads weights only from the folder"):
         read_onnx(written(model, folder))
 
 
-def test_external_places_that_do_not_fit_are_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_external_places_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"x" * 100)
     for offset, length, told in ((0, None, "needs 216 bytes of 'w'"), (-4, None, "216 bytes at -4"), (0, 2**40, "216")):
-        model = small(kit)
+        model = small()
         outside(model, "w", offset, length)
         with pytest.raises(FormatError, match=told):
             read_onnx(written(model, tmp_path))
-    model = small(kit)
+    model = small()
     tensor = outside(model, "w")
     tensor.external_data[1].value = "many"
     with pytest.raises(FormatError, match="no proper place of the tensor"):
         read_onnx(written(model, tmp_path))
-    model = small(kit)
+    model = small()
     outside(model, ".")
     with pytest.raises(FormatError, match=r"needs 216 bytes of '\.' beside it"):
         read_onnx(written(model, tmp_path))
 
 
 @pytest.mark.parametrize("location", ["w\0", "circle", "circle/w", b"\xff\xfe"])
-def test_what_names_no_file_is_refused(kit: SimpleNamespace, tmp_path: Path, location: str | bytes) -> None:
+def test_what_names_no_file_is_refused(tmp_path: Path, location: str | bytes) -> None:
     os.symlink("circle", tmp_path / "circle")
-    model = small(kit)
+    model = small()
     outside(model, "LOCATION" if isinstance(location, bytes) else location)
     content = model.SerializeToString()
     if isinstance(location, bytes):  # as long as before, so that the file stays whole
@@ -96,11 +96,11 @@ def test_what_names_no_file_is_refused(kit: SimpleNamespace, tmp_path: Path, loc
 
 
 def test_what_many_tensors_ask_for_is_counted_before_any_of_it_is_read(
-    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / "sparse").open("wb") as stream:
         stream.truncate(2**30)
-    model = small(kit)
+    model = small()
     for number in range(3):
         tensor = model.graph.initializer.add(name=f"big{number}", data_type=TensorProto.UINT8, dims=[2**30])
         tensor.data_location = TensorProto.EXTERNAL
@@ -113,25 +113,25 @@ def test_what_many_tensors_ask_for_is_counted_before_any_of_it_is_read(
     assert read == []
 
 
-def test_shapes_that_promise_more_than_there_is_are_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_shapes_that_promise_more_than_there_is_are_refused(tmp_path: Path) -> None:
     for dims in ([2**31, 2**31], [1], [-1, -54]):
-        model = small(kit)
+        model = small()
         del model.graph.initializer[0].dims[:]
         model.graph.initializer[0].dims.extend(dims)
         with pytest.raises(FormatError, match="is damaged: the tensor"):
             read_onnx(written(model, tmp_path))
-    model = small(kit)
+    model = small()
     model.graph.initializer[0].ClearField("raw_data")
     with pytest.raises(FormatError, match="does not hold what its shape"):
         read_onnx(written(model, tmp_path))
-    model = small(kit)
+    model = small()
     model.graph.initializer[0].data_type = 99
     with pytest.raises(FormatError, match="is of the kind 99"):
         read_onnx(written(model, tmp_path))
 
 
-def test_typed_fields_are_read_as_raw_bytes_are(kit: SimpleNamespace, tmp_path: Path) -> None:
-    model = small(kit)
+def test_typed_fields_are_read_as_raw_bytes_are(tmp_path: Path) -> None:
+    model = small()
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor).reshape(-1).tolist()
         tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.FLOAT, tensor.dims, values))
@@ -142,8 +142,8 @@ KINDS = [kind for name, kind in TensorProto.DataType.items() if name not in ("UN
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=TensorProto.DataType.Name)
-def test_typed_fields_hold_exactly_what_their_shape_says(kit: SimpleNamespace, tmp_path: Path, kind: int) -> None:
-    model = small(kit)
+def test_typed_fields_hold_exactly_what_their_shape_says(tmp_path: Path, kind: int) -> None:
+    model = small()
     tensor = model.graph.initializer.add()
     tensor.CopyFrom(helper.make_tensor("more", kind, [3, 3], [1] * 9))
     source.check_sound(model, "m")
@@ -160,8 +160,8 @@ def test_typed_fields_hold_exactly_what_their_shape_says(kit: SimpleNamespace, t
             read_onnx(written(model, tmp_path))
 
 
-def test_sparse_tensors_are_refused(kit: SimpleNamespace, tmp_path: Path) -> None:
-    model = small(kit)
+def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    model = small()
     values, indices = numpy_helper.from_array(np.ones(1, np.float32), "s"), numpy_helper.from_array(np.array([0]))
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2**40]))
     with pytest.raises(FormatError, match="keeps sparse tensors"):
@@ -182,15 +182,15 @@ def functions(model: onnx.ModelProto, depth: int, calls: int) -> onnx.ModelProto
     return model
 
 
-def test_local_functions_are_written_out_unless_they_explode(kit: SimpleNamespace, tmp_path: Path) -> None:
-    read = read_onnx(written(functions(small(kit), 2, 3), tmp_path))
+def test_local_functions_are_written_out_unless_they_explode(tmp_path: Path) -> None:
+    read = read_onnx(written(functions(small(), 2, 3), tmp_path))
     assert not read.functions and [n.op_type for n in read.graph.node].count("Identity") == 9
     assert fold_graph(read).plan.folded == 1
     with pytest.raises(FormatError, match="unfolds to .* nodes through its functions"):
-        read_onnx(written(functions(small(kit), 60, 8), tmp_path))
+        read_onnx(written(functions(small(), 60, 8), tmp_path))
 
 
-def test_what_is_no_model_is_told_so(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_what_is_no_model_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with pytest.raises(FormatError, match="cannot read the model"):
         read_onnx(path)
@@ -200,7 +200,7 @@ def test_what_is_no_model_is_told_so(kit: SimpleNamespace, tmp_path: Path) -> No
     path.write_bytes(b"")
     with pytest.raises(FormatError, match=r"truncated one: it holds no graph \(0 bytes\)"):
         read_onnx(path)
-    model = small(kit)
+    model = small()
     model.graph.node[1].input[0] = "nowhere"
     with pytest.raises(FormatError, match="is not valid ONNX: .*nowhere"):
         read_onnx(written(model, tmp_path))
@@ -208,8 +208,8 @@ def test_what_is_no_model_is_told_so(kit: SimpleNamespace, tmp_path: Path) -> No
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_damage_gives_anything_but_a_clear_error(kit: SimpleNamespace, tmp_path: Path, data: st.DataObject) -> None:
-    content = bytearray(small(kit).SerializeToString())
+def test_no_damage_gives_anything_but_a_clear_error(tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(small().SerializeToString())
     for _ in range(data.draw(st.integers(0, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] = data.draw(st.integers(0, 255))

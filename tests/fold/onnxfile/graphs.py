@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
@@ -95,9 +93,3 @@ def fold(model: onnx.ModelProto, folded: int, *reasons: str, **options: object) 
         limit = {TensorProto.FLOAT16: 0.02, TensorProto.FLOAT: 1e-5}[kind.elem_type]
         assert np.abs(wanted.astype(float) - found).max() <= limit * np.abs(wanted.astype(float)).max()
     return result
-
-
-@pytest.fixture(scope="session")
-def kit() -> SimpleNamespace:
-    """The helpers of this folder, for tests (which cannot import a conftest)."""
-    return SimpleNamespace(Net=Net, fold=fold, run=run)
