@@ -34,9 +34,9 @@ from edgexfer.files import read_json, write_json
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import is_run, read_run
 from edgexfer.training import Recipe, Silent
-from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.data import DataChoice, in_batches
 from edgexfer.workflows.distill import Teaching, distill_data
-from edgexfer.workflows.export import ExportChoice, export_run, in_batches
+from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.train import Start, Target, finetune_data
 
 RESULT = Path(__file__).parent / "results" / "int8_accuracy.json"

@@ -38,8 +38,8 @@ from edgexfer import nets
 from edgexfer.files import read_json, write_json
 from edgexfer.runs import WEIGHTS_FILE, read_run
 from edgexfer.training import Silent
-from edgexfer.workflows.data import DataChoice, held_out, spread_sample
-from edgexfer.workflows.export import ExportChoice, export_run, in_batches
+from edgexfer.workflows.data import DataChoice, held_out, in_batches, spread_sample
+from edgexfer.workflows.export import ExportChoice, export_run
 
 RESULT = Path(__file__).parent / "results" / "peers_inference.json"
 WORKER = Path(__file__).parent / "peers_worker.py"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from edgexfer.data import build_store, eval_pixels
+from edgexfer.data import map_labels
 from edgexfer.errors import DataError
 from edgexfer.export.bundle import write_bundle
 from edgexfer.export.metadata import read_info
 from edgexfer.training import Listener
-from edgexfer.workflows.data import DataChoice, held_out, load_as_cut, spread_sample, warn_of_known_pictures
+from edgexfer.workflows.data import DataChoice, held_out, in_batches, load_as_cut, spread_sample, warn_of_known_pictures
 
 
 def make_bundle(
@@ -42,13 +40,11 @@ def make_bundle(
     if info.cut is not None:
         warn_of_known_pictures(info.cut.fingerprint, splits, listener)
     listener.say(f"samples: {len(view)} pictures of the {view.name} split")
-    order = np.array([info.classes.index(name) for name in splits.classes])
-    store = build_store(view, info.preprocessing)
     return write_bundle(
         artifacts,
         out,
-        samples=eval_pixels(store, range(len(view)), info.preprocessing).numpy(),
-        labels=order[view.labels],
+        samples=next(in_batches(view, info.preprocessing, len(view))),
+        labels=map_labels(view, splits.classes, info.classes, data.source).labels,
         classes=info.classes,
         files=view.files,
         tar=tar,

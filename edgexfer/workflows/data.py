@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgexfer.data import Splits, View, load_splits
+from edgexfer.data import Splits, View, build_store, eval_pixels, load_splits
 from edgexfer.data.named import named_sets
 from edgexfer.data.scan import find_splits
 from edgexfer.data.sources import DIGITS
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import Cut
 from edgexfer.nets import source_sha256
+from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Listener, Silent
 
@@ -295,3 +296,10 @@ def take(view: View, indices: np.ndarray) -> View:
         tie=None if tie is None else lambda: tie()[indices],
         read=lambda i: read(int(indices[i])),
     )
+
+
+def in_batches(view: View, preprocessing: Preprocessing, size: int = 32) -> Iterator[np.ndarray]:
+    """The input pixels of a view, uint8 ``(n, H, W, 3)``, decoded as they are asked for."""
+    for start in range(0, len(view), size):
+        part = take(view, np.arange(start, min(start + size, len(view))))
+        yield eval_pixels(build_store(part, preprocessing), range(len(part)), preprocessing).numpy()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgexfer import nets
-from edgexfer.data import View, build_store, eval_pixels, load_labelled, map_labels
+from edgexfer.data import View, load_labelled, map_labels
 from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.runs import Run, read_run
@@ -18,14 +18,13 @@ from edgexfer.training.pictures import decoded, predict_view
 from edgexfer.workflows.data import (
     DataChoice,
     held_out,
+    in_batches,
     is_of_the_same_source,
     load_as_cut,
     split_as_learned,
     warn_of_changed_network,
     warn_of_known_pictures,
 )
-
-BATCH = 32
 
 
 def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> dict[str, Any]:
@@ -94,6 +93,4 @@ def onnx_logits(path: Path, view: View) -> np.ndarray:
     if info.input != "uint8":
         raise FormatError(f"{str(path)!r} takes normalised floats; evaluate the file exported with --input uint8")
     classifier = Classifier(path)
-    store = build_store(view, info.preprocessing)
-    batches = [range(start, min(start + BATCH, len(view))) for start in range(0, len(view), BATCH)]
-    return np.concatenate([classifier.logits(eval_pixels(store, b, info.preprocessing).numpy()) for b in batches])
+    return np.concatenate([classifier.logits(pixels) for pixels in in_batches(view, info.preprocessing)])

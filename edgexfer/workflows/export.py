@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgexfer import nets
-from edgexfer.data import Splits, View, build_store, eval_pixels
+from edgexfer.data import Splits, map_labels
 from edgexfer.errors import ExportError
 from edgexfer.export.exporter import PARITY_IMAGES, ExportRequest, Pictures, export_network
 from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
-from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, read_run, weights_sha256
 from edgexfer.training import Listener
 from edgexfer.workflows.data import (
     cut_of,
     held_out,
+    in_batches,
     load_remembered,
     spread_sample,
-    take,
     warn_of_changed_network,
 )
 
@@ -130,18 +126,12 @@ def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:
     else training pictures.
     """
     view = spread_sample(held_out(splits), WITNESSES if choice.int8 else PARITY_IMAGES)
-    order = np.array([run.classes.index(name) for name in splits.classes])
+    view = map_labels(view, splits.classes, run.classes, splits.source)
     images = next(in_batches(view, run.preprocessing, len(view)))
     if not choice.int8 or choice.plan is not None:
-        return Pictures(images, order[view.labels])
+        return Pictures(images, view.labels)
     batches = in_batches(spread_sample(splits.train, choice.calibration_images), run.preprocessing)
     chosen = spread_sample(splits.train if splits.test is None else splits.val, TUNING)
-    tuning = Witnesses(next(in_batches(chosen, run.preprocessing, len(chosen))), order[chosen.labels])
-    return Pictures(images, order[view.labels], batches, tuning)
-
-
-def in_batches(view: View, preprocessing: Preprocessing, size: int = 32) -> Iterator[np.ndarray]:
-    """The input pixels of a view, uint8 ``(n, H, W, 3)``, decoded as they are asked for."""
-    for start in range(0, len(view), size):
-        part = take(view, np.arange(start, min(start + size, len(view))))
-        yield eval_pixels(build_store(part, preprocessing), range(len(part)), preprocessing).numpy()
+    chosen = map_labels(chosen, splits.classes, run.classes, splits.source)
+    tuning = Witnesses(next(in_batches(chosen, run.preprocessing, len(chosen))), chosen.labels)
+    return Pictures(images, view.labels, batches, tuning)

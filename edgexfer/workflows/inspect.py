@@ -17,8 +17,7 @@ from edgexfer.export.metadata import ArtifactInfo, info_of
 from edgexfer.fold.onnxfile.source import read_onnx
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, read_run
-from edgexfer.workflows.data import load_remembered, spread_sample
-from edgexfer.workflows.export import in_batches
+from edgexfer.workflows.data import in_batches, load_remembered, spread_sample
 
 IMAGES = 256
 """Pictures that BatchNorms are compared on, at most."""

@@ -25,8 +25,7 @@ from edgexfer.export.quantize import Options, Source, Witnesses, quantize
 from edgexfer.export.targets import target_of
 from edgexfer.files import write_bytes
 from edgexfer.training import Listener
-from edgexfer.workflows.data import spread_sample
-from edgexfer.workflows.export import in_batches
+from edgexfer.workflows.data import in_batches, spread_sample
 
 PRECISIONS = ("float32", "int8")
 NETWORKS = (
