@@ -8,7 +8,7 @@ Two files with the same digest compute the same and say the same of themselves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export.metadata import KEY, ArtifactInfo, info_of
-from edgexfer.fold.onnxfile.source import check_sound, parse
+from edgexfer.fold.onnxfile.source import check_sound, graph_tensors, graphs, parse
 from edgexfer.version import __version__
 
 OPSET = 18
@@ -32,7 +32,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """
     where = str(path)
     model = parse(path)
-    outside = [t.name for t in tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [t.name for t in graph_tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise FormatError(
             f"{where!r} keeps {len(outside)} tensors in other files ({outside[0]!r} for one); edgexfer reads only"
@@ -84,7 +84,7 @@ def strip(model: onnx.ModelProto) -> None:
     model.ClearField("model_version")
     model.ClearField("domain")
     model.producer_name, model.producer_version = "edgexfer", __version__
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         graph.ClearField("doc_string")
         graph.ClearField("metadata_props")
         for entry in (*graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
@@ -138,35 +138,14 @@ def check_written(model: onnx.ModelProto, opset: int = OPSET, ir_version: int = 
 
 def batchnorms(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Every BatchNormalization node."""
-    return [node for graph in _graphs(model.graph) for node in graph.node if node.op_type == "BatchNormalization"]
-
-
-def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a graph: initializers, attributes, and those of graphs inside."""
-    for inner in _graphs(graph):
-        yield from inner.initializer
-        for sparse in inner.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-        for node in inner.node:
-            for attribute in node.attribute:
-                yield from attribute.tensors
-                if attribute.HasField("t"):
-                    yield attribute.t
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
+    return [node for graph in graphs(model.graph) for node in graph.node if node.op_type == "BatchNormalization"]
 
 
 def _canonicalise(graph: onnx.GraphProto) -> None:
-    for tensor in tensors(graph):
+    for tensor in graph_tensors(graph):
         if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
-    for inner in _graphs(graph):
+    for inner in graphs(graph):
         _sort(inner.initializer, lambda entry: entry.name)
         _sort(inner.value_info, lambda entry: entry.name)
         for node in inner.node:

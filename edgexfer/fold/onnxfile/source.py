@@ -64,15 +64,33 @@ def check_sound(model: onnx.ModelProto, where: str) -> None:
 
 def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every tensor of a model, those of graphs and functions inside too."""
-    for graph in graphs(model.graph):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in nodes(model):
-        for attribute in node.attribute:
-            yield from attribute.tensors
-            if attribute.HasField("t"):
-                yield attribute.t
+    yield from graph_tensors(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _tensors_of_node(node)
+            for graph in inside(node):
+                yield from _tensors_of_graph(graph)
+
+
+def graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Every tensor of a graph: initializers, attributes, and those of graphs inside."""
+    for one in graphs(graph):
+        yield from _tensors_of_graph(one)
+
+
+def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _tensors_of_node(node)
+
+
+def _tensors_of_node(node: onnx.NodeProto) -> Iterator[TensorProto]:
+    for attribute in node.attribute:
+        yield from attribute.tensors
+        if attribute.HasField("t"):
+            yield attribute.t
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
