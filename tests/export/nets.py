@@ -10,6 +10,7 @@ from torch import nn
 
 from edgexfer.export.exporter import ExportRequest, Pictures
 from edgexfer.preprocessing import Preprocessing
+from tests.batchnorms import lived_in
 
 TALL = Preprocessing((24, 32), None, "none")
 
@@ -29,14 +30,7 @@ class SmallNet(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(16, num_classes)
         self.embedding_dim, self.num_classes = 16, num_classes
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.weight.uniform_(0.5, 1.5)
-                    module.bias.uniform_(-1, 1)
-                    assert module.running_mean is not None and module.running_var is not None
-                    module.running_mean.uniform_(-1, 1)
-                    module.running_var.uniform_(0.5, 2)
+        lived_in(self).train()
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x).mean((2, 3))  # type: ignore[no-any-return]

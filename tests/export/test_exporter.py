@@ -20,6 +20,7 @@ from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import golden_pixels
 from edgexfer.export.metadata import read_info
 from edgexfer.preprocessing import Preprocessing, square
+from tests.batchnorms import lived_in
 from tests.export.nets import TALL, SmallNet, make_pixels, pictures_for, request_for
 
 Unfolded = tuple[nn.Module, ExportResult]
@@ -231,11 +232,7 @@ class Twice(nn.Module):
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
         self.first, self.second, self.last = nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
         self.head = nn.Linear(3, 3)
-        for module in (self.first, self.second, self.last):
-            assert module.running_mean is not None and module.running_var is not None
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            module.running_mean.uniform_(-1, 1)
-            module.running_var.uniform_(0.5, 2)
+        lived_in(self).train()
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.relu(self.first(self.conv(x)))

@@ -1,4 +1,4 @@
-"""Helpers of the folding tests: BatchNorm statistics that matter, and a strict comparison."""
+"""Helpers of the folding tests: folding with all that must hold, and a strict comparison."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgexfer.fold import Folded, fold_batchnorm
+from tests.batchnorms import lived_in
 
 
 @pytest.fixture(autouse=True)
@@ -21,34 +21,12 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def randomised() -> Callable[[nn.Module], nn.Module]:
-    """Gives every BatchNorm a gamma (some negative), beta, mean and variance far from 1, 0, 0 and 1; eval mode."""
-
-    def give(net: nn.Module, seed: int = 0) -> nn.Module:
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for module in net.modules():
-                if not isinstance(module, _BatchNorm):
-                    continue
-                if module.weight is not None:
-                    signs = torch.where(torch.rand(module.num_features, generator=generator) < 0.3, -1.0, 1.0)
-                    module.weight.uniform_(0.5, 1.5, generator=generator).mul_(signs)
-                    module.bias.normal_(0, 0.3, generator=generator)
-                if module.running_mean is not None:
-                    module.running_mean.normal_(0, 0.3, generator=generator)
-                    module.running_var.uniform_(0.4, 2.0, generator=generator)
-        return net.eval()
-
-    return give
-
-
-@pytest.fixture
-def fold(randomised: Callable[[nn.Module], nn.Module]) -> Callable[..., Folded]:
-    """Folds a randomised network and checks what must hold for every one of them."""
+def fold() -> Callable[..., Folded]:
+    """Folds a network with lived-in statistics and checks what must hold for every one of them."""
 
     def run(net: nn.Module, *shape: int, randomise: bool = True) -> Folded:
         if randomise:
-            randomised(net)
+            lived_in(net)
         example = torch.randn(shape, generator=torch.Generator().manual_seed(7))
         before = {key: value.clone() for key, value in net.state_dict().items()}
         folded = fold_batchnorm(net, example)

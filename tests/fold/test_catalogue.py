@@ -10,6 +10,7 @@ from torch import nn
 
 from edgexfer import nets
 from edgexfer.fold import Folded, fold_batchnorm
+from tests.batchnorms import lived_in
 
 # folds, total, picture size; most of densenet's stand after a concatenation or pooling
 NETWORKS = {
@@ -28,11 +29,9 @@ def outputs_of(net: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_network(
-    name: str, randomised: Callable[[nn.Module], nn.Module], fold: Callable[..., Folded], close: Callable[..., None]
-) -> None:
+def test_network(name: str, fold: Callable[..., Folded], close: Callable[..., None]) -> None:
     folds, total, size = NETWORKS[name]
-    net = randomised(nets.create(name, 10, input_size=(size, size)))
+    net = lived_in(nets.create(name, 10, input_size=(size, size)))
     folded = fold(net, 1, 3, size, size, randomise=False)
     assert (folded.plan.folded, folded.plan.total) == (folds, total)
 
@@ -44,9 +43,9 @@ def test_network(
         close(found[method], value, 1e-5)
 
 
-def test_a_network_under_normalisation_folds_too(randomised: Callable[[nn.Module], nn.Module]) -> None:
+def test_a_network_under_normalisation_folds_too() -> None:
     net = nets.create("tiny-darknet", 10, input_size=(64, 64))
-    randomised(net)
+    lived_in(net)
     wrapped = nets.Normalized(net, nets.preprocessing_for("tiny-darknet", 64)).eval()
     folded = fold_batchnorm(wrapped, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)))
     assert (folded.plan.folded, folded.plan.total) == (15, 15)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgexfer.fold import Fold, Folded, FoldPlan, fold_batchnorm
+from tests.batchnorms import lived_in
 
 Folder = Callable[..., Folded]
 
@@ -157,8 +158,8 @@ def test_frozen_batchnorm(fold: Folder) -> None:
     assert isinstance(folded.module[3].weight, torch.Tensor)
 
 
-def test_frozen_batchnorm_in_a_training_network(fold: Folder, randomised: Callable[[nn.Module], nn.Module]) -> None:
-    net = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
+def test_frozen_batchnorm_in_a_training_network(fold: Folder) -> None:
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
     net.train()
     net[1].eval()
     folded = fold(net, 2, 3, 6, 6, randomise=False)
@@ -210,10 +211,8 @@ def test_a_method_that_takes_the_raw_output_stops_the_fold(fold: Folder) -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision(
-    dtype: torch.dtype, randomised: Callable[[nn.Module], nn.Module], close: Callable[..., None]
-) -> None:
-    net = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).to(dtype)
+def test_half_precision(dtype: torch.dtype, close: Callable[..., None]) -> None:
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).to(dtype)
     example = torch.randn(2, 3, 6, 6)
     folded = fold_batchnorm(net, example)
     assert folded.module[0].weight.dtype is folded.module[0].bias.dtype is dtype

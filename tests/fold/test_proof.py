@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from edgexfer.errors import FoldError
 from edgexfer.fold import Folded, FoldPlan, Kept, algebra, fold_batchnorm, proof, rewrite
-
-Giver = Callable[[nn.Module], nn.Module]
+from tests.batchnorms import lived_in
 
 
 def network() -> nn.Module:
@@ -41,9 +39,7 @@ def test_relative_error_is_infinite_where_nothing_can_be_said(expected: Tensor, 
 
 
 @pytest.mark.parametrize("factor", [1.01, 0.99, 1 + 1e-9])
-def test_an_error_in_one_layer_is_found_and_named(
-    factor: float, randomised: Giver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_in_one_layer_is_found_and_named(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     original = algebra.after
 
     def wrong(weight: Tensor, bias: Tensor | None, bn: algebra.Affine) -> tuple[Tensor, Tensor]:
@@ -52,10 +48,10 @@ def test_an_error_in_one_layer_is_found_and_named(
 
     monkeypatch.setattr(rewrite.algebra, "after", wrong)
     with pytest.raises(FoldError, match=r"relative error .* end to end, worst at '4' \(.*\), first at '4', allowed"):
-        fold_batchnorm(randomised(network()), torch.randn(2, 3, 8, 8))
+        fold_batchnorm(lived_in(network()), torch.randn(2, 3, 8, 8))
 
 
-def test_a_forgotten_beta_is_found(randomised: Giver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_beta_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     original = algebra.after
 
     def wrong(weight: Tensor, bias: Tensor | None, bn: algebra.Affine) -> tuple[Tensor, Tensor]:
@@ -63,7 +59,7 @@ def test_a_forgotten_beta_is_found(randomised: Giver, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(rewrite.algebra, "after", wrong)
     with pytest.raises(FoldError, match="first at '1'"):
-        fold_batchnorm(randomised(network()), torch.randn(2, 3, 8, 8))
+        fold_batchnorm(lived_in(network()), torch.randn(2, 3, 8, 8))
 
 
 def test_an_error_outside_the_layers_is_found() -> None:
@@ -72,22 +68,22 @@ def test_an_error_outside_the_layers_is_found() -> None:
     proof.check({}, 1e-15)
 
 
-def test_few_images_where_activations_are_large(randomised: Giver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_where_activations_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "LAYER_BYTES", 3 * (4 * 6 * 6 + 4 * 4 * 4) * 8)
-    found = fold_batchnorm(randomised(network()), torch.randn(7, 3, 8, 8)).proof
+    found = fold_batchnorm(lived_in(network()), torch.randn(7, 3, 8, 8)).proof
     assert (found.layer_images, found.images) == (3, 7)
     assert [name for name, _ in found.layers] == ["1", "4"]
     assert found.max_rel_error_f64 == max(found.max_rel_error_f64, *(error for _, error in found.layers))
 
 
-def test_outputs_that_are_not_finite_prove_nothing(randomised: Giver) -> None:
+def test_outputs_that_are_not_finite_prove_nothing() -> None:
     with pytest.raises(FoldError, match="not finite on the example"):
-        fold_batchnorm(randomised(network()), torch.full((1, 3, 8, 8), math.inf))
+        fold_batchnorm(lived_in(network()), torch.full((1, 3, 8, 8), math.inf))
 
 
-def test_a_network_that_does_not_run_on_the_example(randomised: Giver) -> None:
+def test_a_network_that_does_not_run_on_the_example() -> None:
     with pytest.raises(FoldError, match="Sequential does not run on the example: .*channels"):
-        fold_batchnorm(randomised(network()), torch.randn(2, 5, 8, 8))
+        fold_batchnorm(lived_in(network()), torch.randn(2, 5, 8, 8))
 
 
 class Uncopyable(nn.Module):
@@ -111,9 +107,9 @@ class ReadsAttributes(nn.Module):
         return self.bn(self.conv(x)) * self.bn.num_features
 
 
-def test_a_network_that_asks_its_batchnorm_for_attributes(randomised: Giver) -> None:
+def test_a_network_that_asks_its_batchnorm_for_attributes() -> None:
     with pytest.raises(FoldError, match="ReadsAttributes does not run after folding: .*num_features"):
-        fold_batchnorm(randomised(ReadsAttributes()), torch.randn(2, 3, 8, 8))
+        fold_batchnorm(lived_in(ReadsAttributes()), torch.randn(2, 3, 8, 8))
 
 
 class OnlyFloat32(nn.Module):
@@ -125,8 +121,8 @@ class OnlyFloat32(nn.Module):
         return self.bn(self.conv(x.float()))
 
 
-def test_a_network_without_float64_is_kept(randomised: Giver) -> None:
-    net = randomised(OnlyFloat32())
+def test_a_network_without_float64_is_kept() -> None:
+    net = lived_in(OnlyFloat32())
     folded = fold_batchnorm(net, torch.randn(2, 3, 8, 8))
     assert "does not run in float64, so nothing can be proven" in folded.plan.kept[0].reason
     assert all(torch.equal(a, b) for a, b in zip(folded.module.parameters(), net.parameters(), strict=True))
@@ -142,8 +138,8 @@ class Branching(nn.Module):
         return self.bn(x) if x.mean() > 0 else x
 
 
-def test_a_branch_on_the_values_is_refused(randomised: Giver) -> None:
-    (kept,) = fold_batchnorm(randomised(Branching()), torch.randn(2, 3, 8, 8)).plan.kept
+def test_a_branch_on_the_values_is_refused() -> None:
+    (kept,) = fold_batchnorm(lived_in(Branching()), torch.randn(2, 3, 8, 8)).plan.kept
     assert kept.name == "bn" and kept.reason.startswith("Branching.forward cannot be traced: ")
 
 
@@ -157,8 +153,8 @@ class Noisy(nn.Module):
         return x + torch.rand_like(x)
 
 
-def test_random_numbers_are_the_same_on_both_sides_and_left_alone(randomised: Giver) -> None:
-    net, example = randomised(Noisy()), torch.randn(2, 3, 8, 8)
+def test_random_numbers_are_the_same_on_both_sides_and_left_alone() -> None:
+    net, example = lived_in(Noisy()), torch.randn(2, 3, 8, 8)
     state = torch.get_rng_state()
     assert fold_batchnorm(net, example).plan.folded == 1
     assert torch.equal(state, torch.get_rng_state())
@@ -173,8 +169,8 @@ class Constant(nn.Module):
         return self.bn(self.conv(x)) + torch.tensor([1.0])
 
 
-def test_the_copy_carries_no_traces(randomised: Giver) -> None:
-    net = randomised(Constant())
+def test_the_copy_carries_no_traces() -> None:
+    net = lived_in(Constant())
     folded: Folded = fold_batchnorm(net, torch.randn(2, 3, 8, 8))
     assert vars(folded.module).keys() == vars(net).keys()
     assert folded.module.state_dict().keys() == {"conv.weight", "conv.bias"}
@@ -190,8 +186,8 @@ class Many(nn.Module):
         return {"features": [x, x * self.scale], "classes": x.mean((2, 3)).argmax(1), "name": "x" if flag else None}
 
 
-def test_outputs_of_any_shape(randomised: Giver) -> None:
-    assert fold_batchnorm(randomised(Many()), torch.randn(2, 3, 8, 8)).plan.folded == 1
+def test_outputs_of_any_shape() -> None:
+    assert fold_batchnorm(lived_in(Many()), torch.randn(2, 3, 8, 8)).plan.folded == 1
 
 
 def test_nothing_to_fold() -> None:
@@ -199,7 +195,7 @@ def test_nothing_to_fold() -> None:
     assert (folded.plan, folded.proof.max_rel_error_f64, folded.proof.images) == (FoldPlan(), 0.0, 0)
 
 
-def test_kept_with_training_mode_has_no_proof(randomised: Giver) -> None:
-    net = randomised(network()).train()
+def test_kept_with_training_mode_has_no_proof() -> None:
+    net = lived_in(network()).train()
     folded = fold_batchnorm(net, torch.randn(2, 3, 8, 8))
     assert all(isinstance(kept, Kept) for kept in folded.plan.kept) and folded.proof.layers == ()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from edgexfer.fold import Folded, Kept
+from tests.batchnorms import lived_in
 
 Folder = Callable[..., Folded]
 SHAPE = (2, 3, 6, 6)
@@ -197,8 +198,8 @@ def test_statistics_that_give_no_scale(value: float) -> None:
     assert reason is not None and "no finite scale and shift" in reason
 
 
-def test_training_mode(fold: Folder, randomised: Callable[[nn.Module], nn.Module]) -> None:
-    net = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).train()
+def test_training_mode(fold: Folder) -> None:
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).train()
     plan = fold(net, *SHAPE, randomise=False).plan
     assert plan.folds == ()
     assert plan.kept[0].reason == (
@@ -206,10 +207,10 @@ def test_training_mode(fold: Folder, randomised: Callable[[nn.Module], nn.Module
     )
 
 
-def test_overflow_is_refused_and_later_ones_stay_too(randomised: Callable[[nn.Module], nn.Module]) -> None:
+def test_overflow_is_refused_and_later_ones_stay_too() -> None:
     from edgexfer.fold import fold_batchnorm
 
-    net = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.ReLU()))
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.ReLU()))
     with torch.no_grad():
         net[1].weight.fill_(1e30)
         net[0].weight.fill_(1e12)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import nn
 
 
 @pytest.fixture(autouse=True)
@@ -13,24 +12,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def scramble() -> Callable[[nn.Module], nn.Module]:
-    """Gives every BatchNorm of a network statistics and affine values that matter, and puts it in eval mode."""
-
-    def run(net: nn.Module, seed: int = 5) -> nn.Module:
-        draw = torch.Generator().manual_seed(seed)
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                shape = module.weight.shape
-                module.weight.data = 0.5 + torch.rand(shape, generator=draw)
-                module.bias.data = 0.2 * torch.randn(shape, generator=draw)
-                module.running_mean = 0.2 * torch.randn(shape, generator=draw)
-                module.running_var = 0.5 + torch.rand(shape, generator=draw)
-        return net.eval()
-
-    return run
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from edgexfer.nets import cifar_wrn
 from edgexfer.nets.cifar_mobilenet_v2 import Block as InvertedResidual
 from edgexfer.nets.cifar_resnet50 import Bottleneck
 from edgexfer.nets.cifar_resnet_x4 import Block
+from tests.batchnorms import lived_in
 
 # at 100 classes; RepDistiller and mdistiller print these when they load their checkpoints
 PARAMETERS = {
@@ -37,8 +38,8 @@ def test_the_widest_has_the_36_5_million_of_its_paper():
 
 
 @pytest.mark.parametrize("name", [*SMALL, "cifar-resnet50"])
-def test_embedding_is_what_the_head_sees(name, scramble, close):
-    net = scramble(nets.create(name, 10))
+def test_embedding_is_what_the_head_sees(name, close):
+    net = lived_in(nets.create(name, 10))
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert net.embed(x).shape == (2, net.embedding_dim)
@@ -124,8 +125,8 @@ def test_a_published_checkpoint_loads_by_its_own_keys(name, keys, tmp_path):
     assert all(torch.equal(tensor, own[key]) for key, tensor in loaded.state_dict().items())
 
 
-def test_wide_block_activates_before_it_adds(scramble, close):
-    same, wider = scramble(cifar_wrn.Block(4, 4, 1)), scramble(cifar_wrn.Block(4, 6, 2))
+def test_wide_block_activates_before_it_adds(close):
+    same, wider = lived_in(cifar_wrn.Block(4, 4, 1)), lived_in(cifar_wrn.Block(4, 6, 2))
     x = torch.randn(2, 4, 8, 8)
     with torch.no_grad():
         inner = same.conv2(F.relu(same.bn2(same.conv1(F.relu(same.bn1(x))))))
@@ -135,9 +136,9 @@ def test_wide_block_activates_before_it_adds(scramble, close):
         assert close(wider(x), wider.convShortcut(active) + inner)
 
 
-def test_residual_blocks_add_before_the_last_relu(scramble, close):
+def test_residual_blocks_add_before_the_last_relu(close):
     x = torch.randn(2, 4, 8, 8)
-    plain, bottle, projected = scramble(Block(4, 4, 1)), scramble(Bottleneck(4, 4, 1)), scramble(Block(4, 6, 2))
+    plain, bottle, projected = lived_in(Block(4, 4, 1)), lived_in(Bottleneck(4, 4, 1)), lived_in(Block(4, 6, 2))
     with torch.no_grad():
         inner = plain.bn2(plain.conv2(F.relu(plain.bn1(plain.conv1(x)))))
         assert plain.downsample is None and close(plain(x), F.relu(inner + x))
@@ -147,9 +148,9 @@ def test_residual_blocks_add_before_the_last_relu(scramble, close):
         assert close(projected(x), F.relu(inner + projected.downsample(x)))
 
 
-def test_inverted_residual_ends_linear(scramble, close):
+def test_inverted_residual_ends_linear(close):
     x = torch.randn(2, 4, 8, 8)
-    same, strided = scramble(InvertedResidual(4, 4, 1, 6)), scramble(InvertedResidual(4, 4, 2, 6))
+    same, strided = lived_in(InvertedResidual(4, 4, 1, 6)), lived_in(InvertedResidual(4, 4, 2, 6))
     with torch.no_grad():
         assert close(same(x), x + same.conv(x)) and (same(x) < 0).any()
         assert close(strided(x), strided.conv(x))
@@ -164,7 +165,7 @@ def test_inverted_residual_ends_linear(scramble, close):
         ("cifar-mobilenet-v2-0.5", 53, 53),
     ],
 )
-def test_folds_wherever_a_convolution_comes_before(name, folded, total, scramble):
-    net = scramble(nets.create(name, 10))
+def test_folds_wherever_a_convolution_comes_before(name, folded, total):
+    net = lived_in(nets.create(name, 10))
     result = fold_batchnorm(net, torch.randn(2, 3, 32, 32))
     assert (result.plan.folded, result.plan.total) == (folded, total)

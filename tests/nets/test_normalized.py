@@ -4,11 +4,12 @@ from torch.nn import functional as F
 
 from edgexfer import nets
 from edgexfer.preprocessing import square
+from tests.batchnorms import lived_in
 
 
 @pytest.fixture
-def net(scramble):
-    return scramble(nets.create("cifar-resnet20", 4))
+def net():
+    return lived_in(nets.create("cifar-resnet20", 4))
 
 
 def test_normalises_with_its_own_mean_and_std(net, close):

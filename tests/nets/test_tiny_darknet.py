@@ -4,6 +4,7 @@ from torch import nn
 
 from edgexfer import nets
 from edgexfer.nets.tiny_darknet import TinyDarknet
+from tests.batchnorms import lived_in
 
 
 def test_has_the_published_number_of_parameters_and_operations():
@@ -27,8 +28,8 @@ def test_has_the_published_layers():
     assert all((net.layers[i].kernel_size, net.layers[i].stride) == (2, 2) for i in pools)
 
 
-def test_classifying_the_pooled_features_equals_pooling_the_classified_ones(scramble, close):
-    net = scramble(nets.create("tiny-darknet", 7))
+def test_classifying_the_pooled_features_equals_pooling_the_classified_ones(close):
+    net = lived_in(nets.create("tiny-darknet", 7))
     x = torch.randn(3, 3, 48, 64)
     with torch.no_grad():
         published = net.head(net.layers(x)).mean((2, 3))
@@ -55,8 +56,8 @@ def test_activations_keep_their_size_through_the_layers_at_the_start(slope):
 
 
 @pytest.mark.parametrize("width", [0.75, 0.5, 0.25])
-def test_a_width_scales_every_unit_and_the_head_sees_what_is_left(width, scramble, close):
-    whole, net = TinyDarknet(7), scramble(nets.create(f"tiny-darknet-{width}", 7))
+def test_a_width_scales_every_unit_and_the_head_sees_what_is_left(width, close):
+    whole, net = TinyDarknet(7), lived_in(nets.create(f"tiny-darknet-{width}", 7))
     assert [conv.out_channels for conv, _ in net.units()] == [int(width * c.out_channels) for c, _ in whole.units()]
     x = torch.randn(2, 3, 32, 48)
     with torch.no_grad():

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from edgexfer import nets
 from edgexfer.errors import NetworkError, WeightsError
 from edgexfer.torchvision_import import import_torchvision
+from tests.batchnorms import lived_in
 
 FAMILIES = [
     "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
@@ -20,8 +21,8 @@ def published(name, **options):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_takes_32_pixels_and_is_cut_exactly(name, scramble, close):
-    net = scramble(nets.create(name, 6, input_size=(32, 32)))
+def test_every_family_takes_32_pixels_and_is_cut_exactly(name, close):
+    net = lived_in(nets.create(name, 6, input_size=(32, 32)))
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         logits, embedding = net(x), net.embed(x)
@@ -30,9 +31,9 @@ def test_every_family_takes_32_pixels_and_is_cut_exactly(name, scramble, close):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "googlenet", "mnasnet0_5", "swin_t"])
-def test_torchvisions_own_keys_load_and_give_torchvisions_function(name, scramble, close, tmp_path):
+def test_torchvisions_own_keys_load_and_give_torchvisions_function(name, close, tmp_path):
     options = {"init_weights": False} if name == "googlenet" else {}
-    model = scramble(published(name, num_classes=9, **options))
+    model = lived_in(published(name, num_classes=9, **options))
     torch.save(model.state_dict(), tmp_path / "file.pth")
     net = nets.create(name, 9, weights=tmp_path / "file.pth", input_size=(32, 32), seed=3).eval()
     x = torch.randn(2, 3, 32, 32)

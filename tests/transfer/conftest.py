@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from torch import nn
 
 from edgexfer import nets
 from edgexfer.data import PixelStore, Splits, build_store, load_splits
-from edgexfer.nets import Normalized
 from edgexfer.preprocessing import Preprocessing
 
 
@@ -30,14 +27,3 @@ def rule() -> Preprocessing:
 @pytest.fixture(scope="session")
 def val_store(digits: Splits, rule: Preprocessing) -> PixelStore:
     return build_store(digits.val, rule)
-
-
-def trained_like(name: str, rule: Preprocessing, classes: int = 10) -> Normalized:
-    """A network whose BatchNorm layers have statistics as training leaves them."""
-    net = nets.create(name, classes, input_size=rule.input_size)
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return Normalized(net, rule)

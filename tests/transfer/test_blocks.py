@@ -13,6 +13,7 @@ from edgexfer import nets
 from edgexfer.errors import NetworkError
 from edgexfer.nets import Network
 from edgexfer.transfer import blocks
+from tests.batchnorms import lived_in
 
 SIZES = {"alexnet": 63, "vgg11": 32, "densenet121": 32, "squeezenet1_0": 48, "vit_b_32": 32, "swin_t": 32}
 NAMES = (
@@ -23,13 +24,8 @@ NAMES = (
 
 def network(name: str) -> tuple[Network, torch.Tensor]:
     size = SIZES.get(name, 32)
-    net = nets.create(name, 3, input_size=(size, size)).eval()
-    generator = torch.Generator().manual_seed(0)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return net, torch.randn(2, 3, size, size, generator=generator)
+    net = lived_in(nets.create(name, 3, input_size=(size, size)))
+    return net, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,10 +18,15 @@ from edgexfer.preprocessing import Preprocessing
 from edgexfer.training import Silent
 from edgexfer.transfer import features
 from edgexfer.transfer.features import Extractor, Varied, body_digest
-from tests.transfer.conftest import trained_like
+from tests.batchnorms import lived_in
 
 CPU = torch.device("cpu")
 NAME = "cifar-resnet20"
+
+
+def trained_like(rule: Preprocessing) -> Normalized:
+    """A network whose BatchNorm layers have statistics as training leaves them."""
+    return lived_in(Normalized(nets.create(NAME, 10, input_size=rule.input_size), rule))
 
 
 class Counting(Silent):
@@ -45,7 +50,7 @@ def part_of(view: View, count: int) -> View:
 def test_they_are_the_networks_own_and_computed_once(
     digits: Splits, rule: Preprocessing, val_store: PixelStore
 ) -> None:
-    network, heard = trained_like(NAME, rule), Counting()
+    network, heard = trained_like(rule), Counting()
     network.train()
     found = Extractor(network, rule, CPU, with_depths=True)(digits.val, val_store, heard)
     assert network.training and network.net.training
@@ -66,7 +71,7 @@ def test_new_pictures_and_an_interruption_cost_their_own_pass(
     digits: Splits, rule: Preprocessing, val_store: PixelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "PART_ROWS", 50)
-    network, heard = trained_like(NAME, rule), Counting()
+    network, heard = trained_like(rule), Counting()
 
     class Stop(Silent):
         def advance(self, done: int, note: str) -> None:
@@ -81,7 +86,7 @@ def test_new_pictures_and_an_interruption_cost_their_own_pass(
 
 
 def test_another_network_or_input_never_shares_rows(digits: Splits, rule: Preprocessing, val_store: PixelStore) -> None:
-    network, heard = trained_like(NAME, rule), Counting()
+    network, heard = trained_like(rule), Counting()
     first = body_digest(network.net, rule)
     with torch.no_grad():
         network.net.linear.weight.add_(1.0)  # type: ignore[union-attr, operator]
@@ -95,7 +100,7 @@ def test_another_network_or_input_never_shares_rows(digits: Splits, rule: Prepro
 
 
 def test_varied_views_differ_and_repeat(digits: Splits, rule: Preprocessing, val_store: PixelStore) -> None:
-    extract = Extractor(trained_like(NAME, rule), rule, CPU, cached=False)
+    extract = Extractor(trained_like(rule), rule, CPU, cached=False)
     view = part_of(digits.val, 30)
     drawn = [
         extract(view, val_store, Silent(), varied)["embedding"]
@@ -109,7 +114,7 @@ def test_varied_views_differ_and_repeat(digits: Splits, rule: Preprocessing, val
 def test_damaged_files_are_made_again_and_a_full_disk_costs_nothing_else(
     digits: Splits, rule: Preprocessing, val_store: PixelStore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, heard, view = trained_like(NAME, rule), Counting(), part_of(digits.val, 40)
+    network, heard, view = trained_like(rule), Counting(), part_of(digits.val, 40)
     first = Extractor(network, rule, CPU)(view, val_store, heard)
     (file,) = own_cache.glob("features/*/*.npz")
     file.write_bytes(file.read_bytes()[:-2000])
@@ -128,7 +133,7 @@ def test_damaged_files_are_made_again_and_a_full_disk_costs_nothing_else(
 
 def test_the_store_serves_any_subset(digits: Splits, rule: Preprocessing) -> None:
     view = part_of(digits.val, 12)
-    network = trained_like(NAME, rule)
+    network = trained_like(rule)
     whole = Extractor(network, rule, CPU, cached=False)(view, build_store(view, rule), Silent())
     assert whole["embedding"].shape == (12, network.net.embedding_dim)
 
