@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from edgexfer import device
@@ -31,11 +32,6 @@ def made(classes: int, rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32), labels
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
-
-
 @pytest.mark.parametrize("classes", [2, 3, 4])
 @pytest.mark.parametrize("l2", [0.3, 0.02, 1e-3])
 def test_the_minimum_is_scikit_learns_at_equal_c(classes: int, l2: float) -> None:
@@ -46,8 +42,8 @@ def test_the_minimum_is_scikit_learns_at_equal_c(classes: int, l2: float) -> Non
     # Of two classes scikit-learn penalises one weight vector w where we penalise two, w/2 and -w/2.
     theirs = LogisticRegression(C=1 / ((l2 if classes > 2 else l2 / 2) * len(x)), tol=1e-10, max_iter=10_000)
     theirs.fit(scaled, labels)
-    np.testing.assert_allclose(softmax(x @ w + b), theirs.predict_proba(scaled), atol=1e-5)
-    worse = softmax(x @ (1.01 * w) + b)
+    np.testing.assert_allclose(softmax(x @ w + b, axis=1), theirs.predict_proba(scaled), atol=1e-5)
+    worse = softmax(x @ (1.01 * w) + b, axis=1)
     assert np.abs(worse - theirs.predict_proba(scaled)).max() > 1e-4, "a 1% error would be seen"
 
 
@@ -141,7 +137,7 @@ def test_the_penalty_is_the_one_of_lowest_cross_entropy() -> None:
     expected = 0.0
     for number in range(5):
         w, b = regression.fit(table, labels[fold != number], 3, best, index=np.flatnonzero(fold != number))
-        shares = softmax(table[fold == number] @ w + b)
+        shares = softmax(table[fold == number] @ w + b, axis=1)
         expected -= np.log(shares[np.arange((fold == number).sum()), labels[fold == number]]).sum()
     assert losses[best] == pytest.approx(expected / 60, rel=1e-3)
     alone = split.choose_l2(table[:2], np.arange(2), np.array([0, 1]), np.arange(2), 2)

@@ -5,22 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from edgexfer.distill.losses import dkd_loss, kd_loss, soft_targets, target_classes
 
 CLASSES = [2, 3, 5, 10, 100, 1000]
 
 
-def softmax64(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
 def oracle(z: np.ndarray, v: np.ndarray, labels: np.ndarray, t: float, alpha: float, beta: float) -> float:
     """Equations 5 to 7 picture by picture, in float64."""
     total = 0.0
     for student, teacher, label in zip(z, v, labels, strict=True):
-        p, q = softmax64(teacher / t), softmax64(student / t)
+        p, q = softmax(teacher / t, axis=-1), softmax(student / t, axis=-1)
         tckd = p[label] * math.log(p[label] / q[label])
         tckd += (1 - p[label]) * math.log((1 - p[label]) / (1 - q[label]))
         rest_p, rest_q = np.delete(p, label) / (1 - p[label]), np.delete(q, label) / (1 - q[label])
@@ -61,7 +57,7 @@ def test_put_together_again_it_is_hintons_loss(classes: int) -> None:
     """Equation 5, one picture at a time: beta = 1 - p_t."""
     z, v, labels = drawn(classes, 3)
     for row in range(3):
-        beta = 1 - softmax64(v[row] / 4)[labels[row]]
+        beta = 1 - softmax(v[row] / 4, axis=-1)[labels[row]]
         found = loss_of(z[row : row + 1], v[row : row + 1], labels[row : row + 1], beta=float(beta))
         one = torch.from_numpy(z[row : row + 1])
         assert found == pytest.approx(
