@@ -3,20 +3,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from edgexfer.data import AUGMENTS, Loader, PixelStore, View, build_store
+from edgexfer.data import AUGMENTS, Loader
 from edgexfer.errors import DataError
 from edgexfer.preprocessing import Preprocessing, square
-
-RULE = square(16)
-
-
-def store_of(count: int, rule: Preprocessing = RULE, size: tuple[int, int] = (20, 16)) -> PixelStore:
-    rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)) for _ in range(count)]
-    names = tuple(str(i) for i in range(count))
-    return build_store(View("train", names, np.arange(count), lambda i: images[i], names), rule)
+from tests.data.stores import RULE, store_of
 
 
 def loader(count: int, batch_size: int, rule: Preprocessing = RULE, **options: object) -> Loader:

@@ -3,21 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from edgexfer.data import Loader, PixelStore, View, Views, build_store
+from edgexfer.data import Loader, PixelStore, Views
 from edgexfer.data.mixing import draw_mixing
 from edgexfer.errors import DataError
-from edgexfer.preprocessing import square
-
-RULE = square(16)
-
-
-def store_of(count: int) -> PixelStore:
-    rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(count)]
-    names = tuple(str(i) for i in range(count))
-    return build_store(View("train", names, np.arange(count), lambda i: images[i], names), RULE)
+from tests.data.stores import RULE, store_of
 
 
 def loader(store: PixelStore, batch_size: int = 8, **options: object) -> Loader:
