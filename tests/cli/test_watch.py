@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +16,16 @@ from rich.console import Console
 from edgexfer.cli import watch
 from edgexfer.cli.curve import curve
 from edgexfer.cli.main import cli
-from edgexfer.progress import Progress, born, write_progress
-from edgexfer.runs import write_lines
 from edgexfer.workflows.watch import look
+from tests.workflows.trainings import dead, finished, running
 
 LINE = {"val_loss": 1.0, "train_loss": 0.4312, "lr": 0.0123, "waiting_share": 0.03}
 METRICS = [{"epoch": e, "val_top1": v, **LINE} for e, v in enumerate((0.2, 0.6, 0.912, 0.9), 1)]
 
 
-def begun(run: Path, pid: int, lines: list[dict[str, Any]] = METRICS, **changes: Any) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    write_lines(run / "metrics.jsonl", lines)
-    now = time.time()
+def begun(run: Path, lines: list[dict[str, Any]] = METRICS, **changes: Any) -> None:
     told = {"step": 30, "steps": 120, "note": "369 images/s, 3 s left in this epoch", "epoch_s": 20.0, **changes}
-    host = socket.gethostname()
-    write_progress(run, Progress(10, len(lines), pid=pid, born=born(pid), host=host, started=now, updated=now, **told))
-
-
-def dead() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+    running(run, lines, **told)
 
 
 def drawn(run: Path, *, encoding: str = "utf-8", width: int = 100) -> str:
@@ -51,7 +37,7 @@ def drawn(run: Path, *, encoding: str = "utf-8", width: int = 100) -> str:
 
 
 def test_a_terminal_shows_where_it_is_and_a_curve(tmp_path: Path) -> None:
-    begun(tmp_path / "run", os.getpid())
+    begun(tmp_path / "run")
     text = drawn(tmp_path / "run")
     assert text.startswith("training ") and "4 of 10 done" in text and "step 30 of 120, 369 images/s" in text
     for name, value in (
@@ -63,23 +49,23 @@ def test_a_terminal_shows_where_it_is_and_a_curve(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_unicode_has_no_curve(tmp_path: Path) -> None:
-    begun(tmp_path / "run", os.getpid())
+    begun(tmp_path / "run")
     assert "by epoch" not in drawn(tmp_path / "run", encoding="ascii")
 
 
 @pytest.mark.parametrize("width", [30, 200])
 def test_it_fits_a_narrow_terminal_and_a_wide_one(tmp_path: Path, width: int) -> None:
-    begun(tmp_path / "run", os.getpid())
+    begun(tmp_path / "run")
     assert max(map(len, drawn(tmp_path / "run", width=width).splitlines())) <= width
 
 
 def test_the_best_weights_being_scored_is_said(tmp_path: Path) -> None:
-    begun(tmp_path / "run", os.getpid(), state="ending")
+    begun(tmp_path / "run", state="ending")
     assert drawn(tmp_path / "run").startswith("scoring the best weights of ")
 
 
 def test_an_interrupted_training_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
-    begun(tmp_path / "run", dead())
+    begun(tmp_path / "run", pid=dead())
     result = CliRunner().invoke(cli, ["watch", str(tmp_path / "run")], prog_name="edgexfer")
     assert result.exit_code == 1 and result.stdout == ""
     assert "was interrupted after epoch 4/10; repeat its command with --resume" in result.stderr
@@ -90,10 +76,10 @@ def test_a_pipe_hears_each_epoch_once_and_the_end(tmp_path: Path, monkeypatch: p
     run = tmp_path / "run"
     acts = iter(
         [
-            lambda: begun(run, os.getpid(), METRICS[:1]),
-            lambda: begun(run, os.getpid(), METRICS[:1], step=60),
-            lambda: begun(run, os.getpid(), METRICS[:2]),
-            lambda: _finish(run),
+            lambda: begun(run, METRICS[:1]),
+            lambda: begun(run, METRICS[:1], step=60),
+            lambda: begun(run, METRICS[:2]),
+            lambda: finished(run),
         ]
     )
     monkeypatch.setattr(watch.time, "sleep", lambda _: next(acts)())
@@ -114,23 +100,13 @@ def test_a_pipe_hears_each_epoch_once_and_the_end(tmp_path: Path, monkeypatch: p
 
 def test_a_terminal_is_drawn_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
-    begun(run, os.getpid(), METRICS[:2])
-    monkeypatch.setattr(watch.time, "sleep", lambda _: _finish(run))
+    begun(run, METRICS[:2])
+    monkeypatch.setattr(watch.time, "sleep", lambda _: finished(run))
     result = CliRunner(env={"TTY_COMPATIBLE": "1"}).invoke(cli, ["watch", str(run)], prog_name="edgexfer")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run}\n"
     first, _, last = result.stderr.partition("2 of 10 done")
     assert "training " in first and "finished " in last and "left" not in last.partition("finished ")[2]
-
-
-def _finish(run: Path) -> None:
-    from edgexfer.preprocessing import square
-    from edgexfer.runs import Run, write_run
-
-    for path in (run / "resume").iterdir():
-        path.unlink()
-    (run / "resume").rmdir()
-    write_run(run, Run("tiny-darknet", ("a", "b"), square(8), "f", 0, {}, (), {"val_top1": 0.6}))
 
 
 def test_looking_loads_no_torch() -> None:
