@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,16 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _not_the_developers_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests derive from their pictures is kept apart from the developer's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEXFER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, not made yet, of a cache that no other test shares."""
+    folder = tmp_path_factory.mktemp("own") / "cache"
+    monkeypatch.setenv("EDGEXFER_CACHE", str(folder))
+    return folder

@@ -7,11 +7,9 @@ from PIL import Image
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("EDGEXFER_CACHE", str(folder))
-    return folder
+def own_cache(own_cache: Path) -> Path:
+    """Every test here has a cache of its own."""
+    return own_cache
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 32)) -> Image.Image:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,7 @@ from edgexfer.distill.cache import ABOUT_FILE, OutputCache, outputs_folder, view
 FACTS = {"teacher": "a", "weights_sha256": "0"}
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def some(count: int = 3, seed: int = 0) -> torch.Tensor:

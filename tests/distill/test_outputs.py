@@ -22,10 +22,7 @@ from tests.heard import Heard
 HALF = Compute("bfloat16", channels_last=True)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def with_views(job: Job, views: int, **settings: object) -> Job:

@@ -27,13 +27,12 @@ def test_only_what_is_clearly_faster_replaces_float32() -> None:
     assert fastest({Compute(): 1.0, LAST: 0.8, HALF: 0.4}) == HALF
 
 
-def test_a_measured_choice_is_remembered_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
+def test_a_measured_choice_is_remembered_on_this_machine(tmp_path: Path, own_cache: Path) -> None:
     assert recall_compute(tmp_path / "resume", "net") is None
     remember_compute(tmp_path / "resume", "net", HALF)
     assert recall_compute(tmp_path / "another run", "net") == HALF
     assert recall_compute(tmp_path / "another run", "another net") is None
-    (tmp_path / "cache" / "compute.json").write_text("damaged")
+    (own_cache / "compute.json").write_text("damaged")
     assert recall_compute(tmp_path / "resume", "net") == HALF  # a resumed training keeps to what it began with
     assert recall_compute(tmp_path / "another run", "net") is None
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgexfer import nets
@@ -8,10 +10,9 @@ from edgexfer.preprocessing import Preprocessing
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Each test has a cache of its own."""
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def own_cache(own_cache: Path) -> Path:
+    """Every test here has a cache of its own."""
+    return own_cache
 
 
 @pytest.fixture(scope="session")

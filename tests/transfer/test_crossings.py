@@ -12,10 +12,9 @@ from edgexfer.transfer import crossings
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path))
+def folder(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(crossings, "MEMORY_LIMIT_BYTES", 1_000)
-    return tmp_path / "crossings"
+    return own_cache / "crossings"
 
 
 def test_beyond_the_limit_they_lie_in_a_file_without_a_name(folder: Path) -> None:

@@ -15,11 +15,7 @@ from edgexfer.distill.cache import OutputCache
 from edgexfer.words import people_size
 from edgexfer.workflows.cache import clear, kept
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def filled(folder: Path) -> OutputCache:
@@ -39,10 +35,10 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
-def test_everything_is_listed_with_its_size(folder: Path) -> None:
+def test_everything_is_listed_with_its_size(own_cache: Path) -> None:
     assert kept() == []
-    assert run("list") == f"nothing is kept in {folder}\n"
-    filled(folder)
+    assert run("list") == f"nothing is kept in {own_cache}\n"
+    filled(own_cache)
     found = {entry.what: entry for entry in kept()}
     said = found["resnet18: 2 views of 10,000 pictures of photos"]
     assert 2 * 220_000 <= said.size_bytes < 2 * 220_000 + 30_000
@@ -52,12 +48,12 @@ def test_everything_is_listed_with_its_size(folder: Path) -> None:
     assert {entry["kind"] for entry in listed} == {"teachers"} and len(listed) == 2
     assert "resnet18: 2 views" in run("list")
     sizes = json.loads(run("size", "--json"))
-    assert sizes["bytes"] == sum(entry.size_bytes for entry in kept()) and sizes["folder"] == str(folder)
+    assert sizes["bytes"] == sum(entry.size_bytes for entry in kept()) and sizes["folder"] == str(own_cache)
     assert "teachers" in run("size") and f"  {people_size(sizes['bytes'])}  " in run("size")
 
 
-def test_clearing_takes_what_was_named_and_old(folder: Path) -> None:
-    made = filled(folder)
+def test_clearing_takes_what_was_named_and_old(own_cache: Path) -> None:
+    made = filled(own_cache)
     assert clear(older_than_days=1) == []
     assert clear(["index"])[0].kind == "index"
     assert [entry.kind for entry in kept()] == ["measured", "teachers", "teachers"]

@@ -37,12 +37,6 @@ def distilled(data: Path, net: str, teacher: str, out: Path, **wishes: object) -
     return result, heard.lines
 
 
-@pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEXFER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def test_one_run_comes_of_two_processes(
     colours: Path, small_net: str, teacher: Path, tmp_path: Path, own_cache: Path
 ) -> None:
