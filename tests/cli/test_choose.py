@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measured.config(small, 5, 0.70),
         measured.config(good, 20, 0.95, swing=0.05, stability={"stable": False}),
         measured.config(slow, 40, 0.98),
-        measured.config(slow, 30, 0.98, threads=4, peak_rss_bytes=90_000_000, session={"intra_op_num_threads": 4}),
+        measured.config(slow, 30, 0.98, threads=4, peak_rss_bytes=90_000_000),
     )
     return root
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgexfer.files import write_json
+from tests.results import resultfiles
 
 
 def make_config(
@@ -19,14 +19,13 @@ def make_config(
     generator = np.random.default_rng([len(model), runs, round(p50_s * 1e6)])
     latency = p50_s * (1 + generator.gamma(2.0, 0.02, runs) - 0.03)
     latency[:: max(runs // 7, 1)] *= 1.6
-    return {
+    told = {
         "model": model,
+        "network": None,
         "sha256": sha256,
+        "parent_sha256": None,
         "precision": "int8" if "int8" in model else "float32",
-        "runtime": "onnxruntime",
         "runtime_version": "1.32.0",
-        "threads": 1,
-        "scenario": "single-stream",
         "latency_s": [float(v) for v in latency],
         "load_s": 0.0312,
         "first_s": 0.0041,
@@ -34,12 +33,9 @@ def make_config(
         "size_bytes": 4_207_312,
         "top1": 0.9765625,
         "top1_images": 256,
-        "verified": True,
-        "status": "ok",
-        "error": None,
         "observed": {"before": {"temperature_c": 48.3}, "during": [], "after": {"temperature_c": 61.2}},
-        **more,
     }
+    return resultfiles.config(**{**told, **more})
 
 
 def judged(config: dict[str, Any], *, rounds: int = 3, causes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -101,6 +97,5 @@ def make_result(path: Path, configs: Sequence[dict[str, Any]], *, emulated: bool
         "python": "3.11.2",
         **machine,
     }
-    result = {"format": 1, "created": "2026-03-01T12:00:00Z", "edgexfer_version": "0.1.0", "machine": told}
-    write_json(path, {**result, "emulated": emulated, "configs": list(configs)})
-    return path
+    created = "2026-03-01T12:00:00Z"
+    return resultfiles.save(path, created=created, machine=told, emulated=emulated, configs=list(configs))

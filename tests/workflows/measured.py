@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgexfer.export.bundle import write_bundle
-from edgexfer.files import sha256_file, write_json
+from edgexfer.files import sha256_file
 from tests.device import artifacts
+from tests.results import resultfiles
 
 PI = {"host": "pi", "board": "Raspberry Pi 4 Model B Rev 1.4", "cpu": "Cortex-A72", "architecture": "aarch64"}
 BOX = {"host": "box", "board": "Mini", "cpu": "N100", "architecture": "x86_64", "governor": "powersave"}
@@ -26,22 +27,16 @@ def config(path: Path, ms: float, top1: float | None = None, **changes: Any) -> 
     """A configuration of a result in which ``path`` took ``ms`` and scored ``top1``."""
     count, swing = changes.pop("count", 200), changes.pop("swing", 0.01)
     times = ms / 1000 * (1 + swing * np.sin(np.arange(count)))
-    return {
-        "model": path.name, "network": "tiny", "sha256": sha256_file(path), "parent_sha256": "ab" * 32,
-        "precision": "float32", "runtime": "onnxruntime", "runtime_version": "1.20", "threads": 1,
-        "scenario": "single-stream", "batch": 1, "latency_s": [float(t) for t in times], "load_s": 0.1, "first_s": 0.02,
-        "peak_rss_bytes": 50_000_000, "size_bytes": path.stat().st_size, "top1": top1, "top1_images": 256,
-        "verified": True, "status": "ok", "error": None, "session": {"intra_op_num_threads": 1}, "affinity": [0],
-        "input": {}, "observed": {}, **changes,
+    told = {
+        "model": path.name, "sha256": sha256_file(path), "parent_sha256": "ab" * 32, "top1": top1, "top1_images": 256,
+        "latency_s": [float(t) for t in times], "peak_rss_bytes": 50_000_000, "size_bytes": path.stat().st_size,
     }  # fmt: skip
+    return resultfiles.config(**{**told, **changes})
 
 
 def result(path: Path, *configs: dict[str, Any], machine: dict[str, Any] = PI, **changes: Any) -> Path:
     """A result file."""
-    value = {"format": 1, "created": "2026-01-01T00:00:00Z", "edgexfer_version": "0.1.0", "machine": machine}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**value, "emulated": False, "settings": {}, "configs": list(configs), **changes})
-    return path
+    return resultfiles.save(path, *configs, machine=machine, **changes)
 
 
 def proof(artifact_path: Path, **figures: Any) -> Path:

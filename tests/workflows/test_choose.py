@@ -125,7 +125,7 @@ def test_threads_and_statistics_are_those_asked_for(two: tuple[Path, Path], tmp_
     measured.result(
         tmp_path / "a.json",
         measured.config(large, 30, 0.9),
-        measured.config(large, 12, 0.9, threads=4, session={"intra_op_num_threads": 4}),
+        measured.config(large, 12, 0.9, threads=4),
         measured.config(small, 15, 0.7, count=40),
     )
     assert chosen(tmp_path).choice.chosen.threads == 4  # type: ignore[union-attr]
