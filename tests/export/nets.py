@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -61,3 +61,32 @@ def request_for(rule: Preprocessing = TALL, classes: int = 3, **options: object)
 def pictures_for(rule: Preprocessing = TALL, count: int = 13, calibration: int = 0) -> Pictures:
     batches = [make_pixels(8, rule, seed=100 + i) for i in range(calibration)]
     return Pictures(make_pixels(count, rule), np.zeros(count, np.int64), batches)
+
+
+def coloured(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures whose class is their brightest channel."""
+    pixels = make_pixels(count, seed=seed)
+    labels = np.random.default_rng(seed).integers(0, 3, count)
+    lift = np.zeros((count, 1, 1, 3))
+    lift[np.arange(count), 0, 0, labels] = 70
+    return np.clip(pixels * 0.3 + lift, 0, 255).astype(np.uint8), labels
+
+
+def trained() -> nn.Module:
+    """A net that knows its colours."""
+    net: nn.Module = SmallNet().train()
+    pixels, labels = coloured(96, seed=3)
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (TALL.mean, TALL.std))
+    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
+    y = torch.from_numpy(labels)
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net.eval()
+
+
+def batches() -> Iterator[np.ndarray]:
+    """Pictures to calibrate on, 40 in all."""
+    return (coloured(8, seed=20 + i)[0] for i in range(5))

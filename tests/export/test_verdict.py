@@ -1,0 +1,51 @@
+"""What is said of an int8 file: its speed, its accuracy, and whether to ship it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from edgexfer.export import figures
+from edgexfer.export.exporter import ExportResult
+from edgexfer.export.speed import Race
+from edgexfer.export.verdict import recommended, verdict_of
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ((2.0, 1.0), "int8 is 2.00x faster than float32 here"),
+        ((1.0, 1.25), "int8 is 1.25x slower than float32 here .*: ship the float32 file"),
+        ((1.0, 1.01), "no faster than float32 here .*: ship the float32 file, or int8 only for its smaller size"),
+    ],
+)
+def test_speed_is_said_plainly(
+    quantized: tuple[ExportResult, list[str]], times: tuple[float, float], words: str
+) -> None:
+    assert quantized[0].int8 is not None
+    timed = replace(quantized[0].int8.made, race=Race((times[0],), (times[1],)))
+    assert any(re.search(words, s) for s in verdict_of(timed, "x86"))
+
+
+def test_lost_accuracy_and_float_islands_are_said_plainly(quantized: tuple[ExportResult, list[str]]) -> None:
+    assert quantized[0].int8 is not None
+    drop = figures.Drop(5.0, (2.1, 7.9))
+    worse = replace(quantized[0].int8.made, top1=0.90, top1_float32=0.95, drop=drop, islands={"HardSwish": 3})
+    words = "\n".join(verdict_of(worse, "x86"))
+    assert "int8 top-1 0.9000, float32 0.9500: 5.0 points lost (95% interval 2.1 to 7.9, paired)" in words
+    assert "int8 loses 5.0 points of accuracy, 1 are allowed: that is no improvement, ship the float32 file" in words
+    assert "in float32 between the int8 layers: HardSwish x3; a network with ReLU instead would be faster" in words
+    padded = "\n".join(verdict_of(replace(worse, islands={"Einsum": 2}), "x86"))
+    assert "in float32 between the int8 layers: Einsum x2" in padded and "ReLU" not in padded
+    assert "loses" not in "\n".join(verdict_of(replace(worse, drop=figures.Drop(1.0, (0.5, 1.5))), "x86"))
+
+
+def test_a_slower_or_worse_file_is_not_recommended(quantized: tuple[ExportResult, list[str]]) -> None:
+    assert quantized[0].int8 is not None
+    good = replace(quantized[0].int8.made, drop=figures.Drop(0.5, (0, 1)), race=Race((2.0,), (1.0,)))
+    assert recommended(good) == "int8"
+    assert recommended(replace(good, drop=figures.Drop(1.5, (1, 2)))) == "float32"
+    assert recommended(replace(good, race=Race((1.0,), (1.0,)))) == "float32"
+    assert recommended(replace(good, race=None)) is None
