@@ -101,9 +101,10 @@ rm -f "$job/pid" "$job/child" "$job/asked" "$job/result.json"
 boot > "$job/boot" && : > "$job/log" || exit 4
 nohup sh -c 'echo $$ > "$0/pid"; "$@" --out "$0/result.json" --force >> "$0/log" 2>&1 & echo $! > "$0/child"
   wait $!; echo $? > "$0/rc.part"; mv "$0/rc.part" "$0/rc"' "$job" "$@" < /dev/null > /dev/null 2>&1 &
-for tick in 1 2 3 4 5 6 7 8 9 10; do
+ticks=0
+while [ "$ticks" -lt 150 ]; do  # half a minute: a board under load takes its time
   if [ -s "$job/pid" ] && { [ -s "$job/child" ] || ! alive "$job" "$job"; }; then exit 0; fi
-  sleep 0.2
+  ticks=$((ticks + 1)); sleep 0.2
 done
 echo "the measurement does not start" >&2; exit 4
 """
