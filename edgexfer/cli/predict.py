@@ -10,6 +10,7 @@ import click
 
 from edgexfer.cli.common import common_options
 from edgexfer.files import printable
+from edgexfer.words import counted
 
 
 @click.command("predict", epilog="Example: edgexfer predict student.onnx photo.jpg more/")
@@ -40,5 +41,5 @@ def command(model: Path, pictures: tuple[Path, ...], top: int, threshold: float,
             others = ", ".join(f"{t['label']} {t['probability']:.1%}" for t in line["top"])
             click.echo(f"{line['file']}: {line['label'] or 'none of these'} ({others})")
     if bad:
-        click.echo(f"{bad} pictures could not be read", err=True)
+        click.echo(f"{counted(bad, 'picture')} could not be read", err=True)
         sys.exit(1)

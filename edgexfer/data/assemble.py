@@ -16,6 +16,7 @@ from edgexfer.data.index import THUMB
 from edgexfer.data.names import listing
 from edgexfer.data.views import Splits, View, fingerprint
 from edgexfer.errors import DataError
+from edgexfer.words import counted
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ def _cut(
         raise DataError(_too_few(source, len(sides), len(np.unique(groups)), len(classes)))
     together = len(groups) - len(np.unique(groups))
     if together:
-        said.append(f"{together} pictures are kept on the side of another one (same content, look, or group)")
+        kept = f"{counted(together, 'picture')} {'is' if together == 1 else 'are'} kept on the side of another one"
+        said.append(f"{kept} (same content, look, or group)")
     if grouping.alike:
         said.append(
             "the pictures look so alike (a fixed camera?) that near-duplicates cannot be told from others; if some"

@@ -16,6 +16,7 @@ from edgexfer.data.index import Progress
 from edgexfer.data.names import natural_key
 from edgexfer.data.views import Splits, View
 from edgexfer.errors import DataError
+from edgexfer.words import counted
 
 UNLABELLED = -1
 """The label of a picture that has none."""
@@ -54,9 +55,10 @@ def with_unlabelled(splits: Splits, folder: Path, progress: Progress | None = No
             f"{str(folder)!r} holds no picture to learn from: {twice} are in the data set already, {len(pool.skipped)}"
             " cannot be read; --unlabelled takes a folder of further pictures"
         )
-    notes = [f"{len(fresh)} pictures without labels from {str(folder)!r}"]
+    notes = [f"{counted(len(fresh), 'picture')} without labels from {str(folder)!r}"]
     if twice:
-        notes.append(f"{twice} pictures without labels are left out: the data set, or the folder, holds them twice")
+        left = f"{counted(twice, 'picture')} without labels {'is' if twice == 1 else 'are'} left out"
+        notes.append(f"{left}, held twice by the data set or the folder")
     extra = pool.view("unlabelled", fresh)
     return replace(
         splits,

@@ -95,7 +95,9 @@ class Contest:
             scores = self._round(alive, epochs, share_of_time(number, len(rounds)))
             best = survivors(scores, FINALISTS if number == len(rounds) - 2 else None)
             lost = sorted((s for s in scores if s not in best), key=lambda s: -scores[s])
-            self._drop({s: f"validation {scores[s]:.1%} after {epochs} epochs, not among the best" for s in lost})
+            self._drop(
+                {s: f"validation {scores[s]:.1%} after {counted(epochs, 'epoch')}, not among the best" for s in lost}
+            )
             late = [s for s in alive if s not in scores]
             self._drop(dict.fromkeys(late, "no time left to try it"))
             alive, behind = best, [*late, *lost, *behind]

@@ -30,7 +30,7 @@ def test_a_picture_is_labelled_whatever_its_name(tmp_path: Path, locale: dict[st
     done = subprocess.run(command, env={**os.environ, **locale}, capture_output=True, timeout=120, check=False)
     talk = done.stderr.decode("utf-8")
     assert done.returncode == 1 and "Traceback" not in talk, talk
-    assert "udcff.jpg' is not a picture" in talk and "1 pictures could not be read" in talk
+    assert "udcff.jpg' is not a picture" in talk and "1 picture could not be read" in talk
     (line,) = done.stdout.decode("utf-8").splitlines()
     if as_json:
         assert json.loads(line)["file"] == f"{folder}/gr\\xfcn.png" and json.loads(line)["label"] == "green"

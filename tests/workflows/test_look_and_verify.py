@@ -107,7 +107,7 @@ def test_predict_tells_what_it_cannot_read_and_goes_on(exported: Path, colours: 
     bad.write_bytes(b"nothing")
     done = run("predict", exported, bad, colours / "red" / "0.png", "--threshold", "1")
     assert done.exit_code == 1
-    assert "bad.jpg" in done.stderr and "1 pictures could not be read" in done.stderr
+    assert "bad.jpg" in done.stderr and "1 picture could not be read" in done.stderr
     assert "0.png: none of these (" in done.stdout
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in run("predict", exported, tmp_path / "empty").stderr
