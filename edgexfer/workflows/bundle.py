@@ -9,7 +9,8 @@ from edgexfer.errors import DataError
 from edgexfer.export.bundle import write_bundle
 from edgexfer.export.metadata import read_info
 from edgexfer.training import Listener
-from edgexfer.workflows.data import DataChoice, held_out, in_batches, load_as_cut, spread_sample, warn_of_known_pictures
+from edgexfer.workflows.data import DataChoice, held_out, in_batches, spread_sample
+from edgexfer.workflows.remembered import load_as_cut, warn_of_known_pictures
 
 
 def make_bundle(

@@ -21,9 +21,10 @@ from edgexfer.report.records import Found
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
 from edgexfer.training import Listener
 from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
-from edgexfer.workflows.data import DataChoice, held_out, load_as_cut, warn_of_known_pictures
+from edgexfer.workflows.data import DataChoice, held_out
 from edgexfer.workflows.evaluate import onnx_logits
 from edgexfer.workflows.measuring import Measuring, measure, paths_of
+from edgexfer.workflows.remembered import load_as_cut, warn_of_known_pictures
 
 
 @dataclass(frozen=True)

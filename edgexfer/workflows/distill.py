@@ -26,8 +26,9 @@ from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run,
 from edgexfer.training import Job, Listener, Recipe, Settings
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.ranks import current_ranks
-from edgexfer.workflows.data import DataChoice, warn_of_another_split
+from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.gain import Gain, paired_gain
+from edgexfer.workflows.remembered import warn_of_another_split
 from edgexfer.workflows.room import Room, used_by
 from edgexfer.workflows.teachers import at_hand, make_missing
 from edgexfer.workflows.train import Start, Target, prepare_start

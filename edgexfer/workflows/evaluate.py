@@ -15,10 +15,8 @@ from edgexfer.runs import Run, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
 from edgexfer.training.pictures import decoded, predict_view
-from edgexfer.workflows.data import (
-    DataChoice,
-    held_out,
-    in_batches,
+from edgexfer.workflows.data import DataChoice, held_out, in_batches
+from edgexfer.workflows.remembered import (
     is_of_the_same_source,
     load_as_cut,
     split_as_learned,

@@ -14,14 +14,8 @@ from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
 from edgexfer.runs import Run, read_run, weights_sha256
 from edgexfer.training import Listener
-from edgexfer.workflows.data import (
-    cut_of,
-    held_out,
-    in_batches,
-    load_remembered,
-    spread_sample,
-    warn_of_changed_network,
-)
+from edgexfer.workflows.data import held_out, in_batches, spread_sample
+from edgexfer.workflows.remembered import cut_of, load_remembered, warn_of_changed_network
 
 WITNESSES = 512
 """Held-out pictures that int8 is compared with float32 on, at most."""

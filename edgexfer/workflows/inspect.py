@@ -17,7 +17,8 @@ from edgexfer.export.metadata import ArtifactInfo, info_of
 from edgexfer.fold.onnxfile.source import read_onnx
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, read_run
-from edgexfer.workflows.data import in_batches, load_remembered, spread_sample
+from edgexfer.workflows.data import in_batches, spread_sample
+from edgexfer.workflows.remembered import load_remembered
 
 IMAGES = 256
 """Pictures that BatchNorms are compared on, at most."""

@@ -10,7 +10,7 @@ from edgexfer.data import View
 from edgexfer.errors import EdgexferError
 from edgexfer.report import ReportSummary, write_report
 from edgexfer.runs import Run
-from edgexfer.workflows.data import remembered
+from edgexfer.workflows.remembered import remembered
 
 
 class Pictures:

@@ -19,7 +19,8 @@ from edgexfer.transfer.advise import advise
 from edgexfer.transfer.blocks import cut_at
 from edgexfer.transfer.finetune import batchnorm_policy
 from edgexfer.transfer.probe import Probe
-from edgexfer.workflows.data import DataChoice, warn_of_another_split
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.remembered import warn_of_another_split
 from edgexfer.workflows.replacing import check_replaceable
 
 CALIBRATION = ("val_ece", "val_nll", "test_ece", "test_nll")

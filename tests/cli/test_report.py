@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from edgexfer.cli.main import cli
 from edgexfer.errors import FormatError
 from edgexfer.runs import read_run
-from edgexfer.workflows.data import DataChoice, remembered
+from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.remembered import remembered
 from tests.report.makers import make_run
 from tests.report.measurements import make_config, make_result
 

@@ -22,11 +22,12 @@ from edgexfer.workflows import evaluate as evaluate_module
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.candidates import Wishes
 from edgexfer.workflows.choose import Chosen, choose_from
-from edgexfer.workflows.data import DataChoice, load_remembered
+from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.evaluate import evaluate
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.measuring import Measuring
+from edgexfer.workflows.remembered import load_remembered
 from edgexfer.workflows.train import Start, Target, finetune_data
 from tests.heard import Heard
 from tests.workflows import measured

@@ -18,7 +18,8 @@ from edgexfer.export import graph
 from edgexfer.export.golden import feed
 from edgexfer.export.metadata import info_of
 from edgexfer.runs import read_lines, read_run
-from edgexfer.workflows.data import in_batches, load_remembered
+from edgexfer.workflows.data import in_batches
+from edgexfer.workflows.remembered import load_remembered
 
 
 def run(*arguments: str | Path) -> Result:

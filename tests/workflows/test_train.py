@@ -11,8 +11,9 @@ from edgexfer.errors import RecipeError, UnknownNameError, WouldOverwriteError
 from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent, prepare, top1
 from edgexfer.transfer import Strategy
-from edgexfer.workflows.data import DataChoice, held_out, load_remembered, spread_sample
+from edgexfer.workflows.data import DataChoice, held_out, spread_sample
 from edgexfer.workflows.evaluate import evaluate
+from edgexfer.workflows.remembered import load_remembered
 from edgexfer.workflows.train import Start, Target, finetune_data
 from tests.heard import Heard
 
