@@ -75,7 +75,6 @@ def by_epoch(splits: Splits, start: Start, recipe: Recipe, work: Path) -> dict[s
     job = prepare_start(splits, start, recipe, Silent())
     student = job.new_student()
     nets.reset_head(student.net, len(splits.classes), job.settings.seed)  # a file of as many classes brings its own
-    student.to(job.device)
     found: dict[str, Any] = {"fresh_head": job.predictions(student, "val").top1, "strategies": {}}
     for name in STRATEGIES:
         out = work / name

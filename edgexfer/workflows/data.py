@@ -20,6 +20,8 @@ from edgexfer.training import Listener, Silent
 
 RULES = ("val_split", "test_split", "group_by", "seed")
 """What of a choice decides how the data is cut."""
+DECODED = 256
+"""Pictures that are decoded at once, so that all cores have work; at least those of one batch."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,10 @@ def take(view: View, indices: np.ndarray) -> View:
 
 
 def in_batches(view: View, preprocessing: Preprocessing, size: int = 32) -> Iterator[np.ndarray]:
-    """The input pixels of a view, uint8 ``(n, H, W, 3)``, decoded as they are asked for."""
-    for start in range(0, len(view), size):
-        part = take(view, np.arange(start, min(start + size, len(view))))
-        yield eval_pixels(build_store(part, preprocessing), range(len(part)), preprocessing).numpy()
+    """The input pixels of a view, uint8 ``(n, H, W, 3)``, decoded as they are asked for, ``DECODED`` at once."""
+    ahead = max(size, DECODED // size * size)
+    for start in range(0, len(view), ahead):
+        part = take(view, np.arange(start, min(start + ahead, len(view))))
+        store = build_store(part, preprocessing)
+        for begin in range(0, len(part), size):
+            yield eval_pixels(store, range(begin, min(begin + size, len(part))), preprocessing).numpy()

@@ -57,9 +57,11 @@ def test_a_recipe_file_holds_lists_where_an_option_takes_several(tmp_path: Path)
     said = run(*command, "--config", str(recipe)).stderr
     assert "epochs = [3]: expected 1 value" in said and "std = [0.2, 0.2]: expected 3 values" in said
     assert "lr = True: true and false are for options without a value" in said and "patience = 0: 0 is not in" in said
-    recipe.write_text("student = ['tiny-darknet', 'nothing']\nteacher = 'none'\n")
-    both = run("distill", "digits", "--out", str(tmp_path / "o"), "--config", str(recipe)).stderr
-    assert "there is no network 'no" in both or "none" in both
+    taught = ["distill", "digits", "--out", str(tmp_path / "o"), "--config", str(recipe)]
+    recipe.write_text("student = ['tiny-darknet', 'a/tiny-darknet']\nteacher = 'none'\n")
+    assert "several students are called tiny-darknet" in run(*taught).stderr
+    recipe.write_text("teacher = 'none'\n")
+    assert "Missing option '--student'" in run(*taught).stderr
 
 
 def test_the_command_line_wins_over_the_recipe_file(tmp_path: Path) -> None:
