@@ -22,7 +22,7 @@ PASSES_SCRATCH = 60_000
 PASSES_SOFT = 480_000
 """The same for one that a teacher teaches, which goes on gaining where hard labels have long been learned by heart."""
 PATIENT_EPOCHS = 40
-"""From so many epochs on a taught network with random weights learns from mixed pictures too, as a default."""
+"""From so many epochs on a taught network with random weights learns from mixed pictures, and to the end."""
 SOFT_MIXUP = 0.5
 """Share of its pictures that are mixed then."""
 SOFT_RATE = 2.0
@@ -187,11 +187,7 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "weight_decay": (0.05 if optimizer == "adamw" else 5e-4, f"usual for {optimizer}"),
         "warmup_epochs": _warmup(epochs, batch_size, facts),
         "label_smoothing": (0.0 if facts.has_soft_labels else 0.1, "soft labels" if facts.has_soft_labels else "usual"),
-        "patience": (
-            (epochs, "no early stop: trained weights first lose, then gain")
-            if facts.pretrained
-            else (max(10, epochs // 2), "half of the epochs")
-        ),
+        "patience": _patience(epochs, facts),
         "augment": ("light", "safe for any pictures"),
         "mixup": _mixup(epochs, facts),
     }
@@ -226,13 +222,25 @@ def _epochs(facts: Facts) -> int:
     return max(fewest, min(most, round(passes / facts.images)))
 
 
+def _is_patient(epochs: int, facts: Facts) -> bool:
+    return facts.has_soft_labels and not facts.pretrained and epochs >= PATIENT_EPOCHS
+
+
+def _patience(epochs: int, facts: Facts) -> tuple[int, str]:
+    if facts.pretrained:
+        return epochs, "no early stop: trained weights first lose, then gain"
+    if _is_patient(epochs, facts):
+        return epochs, "no early stop: a patient student gains to the end"
+    return max(10, epochs // 2), "half of the epochs"
+
+
 def _mixup(epochs: int, facts: Facts) -> tuple[float, str]:
     """A teacher answers for a mixture as for any picture, so that what it says of one never wears out.
 
     Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022; measured in
     ``benchmarks/results/distill_accuracy_long.json``.
     """
-    if facts.has_soft_labels and not facts.pretrained and epochs >= PATIENT_EPOCHS:
+    if _is_patient(epochs, facts):
         return SOFT_MIXUP, "a patient student learns from mixtures what the teacher says of them"
     return 0.0, ""
 

@@ -42,6 +42,7 @@ def test_a_taught_network_with_random_weights_is_patient_and_learns_from_mixed_p
     def taught(images: int, **wishes: Any) -> tuple[int, float]:
         settings, reasons = settle(Recipe(**wishes), facts(images, soft=True))
         assert any("mixup" in reason for reason in reasons) == (settings.mixup > 0 and "mixup" not in wishes)
+        assert settings.patience == (settings.epochs if settings.epochs >= 40 else 10)
         return settings.epochs, settings.mixup
 
     assert [taught(images) for images in (300, 8_000, 12_000, 24_000, 100_000)] == [
