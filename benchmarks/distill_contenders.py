@@ -48,11 +48,14 @@ class Watch:
         }
 
 
-def networks(weights: Path) -> tuple[Any, Any]:
-    """Student and teacher, taking normalised pictures."""
+def networks(weights: Path, seed: int) -> tuple[Any, Any]:
+    """Student and teacher, taking normalised pictures; the random numbers of what follows begin with the seed."""
+    import torch
+
     from edgexfer import nets
 
-    student = nets.create(STUDENT, 10, input_size=(32, 32), seed=0)
+    torch.manual_seed(seed)
+    student = nets.create(STUDENT, 10, input_size=(32, 32), seed=seed)
     teacher = nets.create(TEACHER, 10, weights=str(weights), input_size=(32, 32))
     return student, teacher.eval().requires_grad_(False)
 
@@ -87,7 +90,7 @@ def run_plain(options: argparse.Namespace) -> dict[str, Any]:
     from torch.nn import functional
     from torch.utils.data import DataLoader
 
-    student, teacher = networks(options.weights)
+    student, teacher = networks(options.weights, options.seed)
     train, val = folders(options.data)
     loader = DataLoader(train, BATCH, shuffle=True)
     optimizer = torch.optim.AdamW(student.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
@@ -123,7 +126,7 @@ def run_torchdistill(options: argparse.Namespace) -> dict[str, Any]:
     import_torchvision()
     from torchdistill.core.distillation import get_distillation_box
 
-    student, teacher = networks(options.weights)
+    student, teacher = networks(options.weights, options.seed)
     train, val = folders(options.data)
     paths = {"student_module_path": ".", "student_module_io": "output"}
     paths |= {"teacher_module_path": ".", "teacher_module_io": "output"}
@@ -187,7 +190,13 @@ def run_ours(options: argparse.Namespace) -> dict[str, Any]:
 
     waiting: list[float] = []
     recipe = Recipe(
-        epochs=options.epochs, batch_size=BATCH, lr=LR, image_size=32, device="cpu", precision=options.precision
+        epochs=options.epochs,
+        batch_size=BATCH,
+        lr=LR,
+        image_size=32,
+        device="cpu",
+        precision=options.precision,
+        seed=options.seed,
     )
     with tempfile.TemporaryDirectory() as out:
         (result,) = distill_data(
@@ -213,7 +222,7 @@ def run_limit(options: argparse.Namespace) -> dict[str, Any]:
     from edgexfer.training.compute import Compute
     from edgexfer.training.optim import build_optimizer
 
-    student, _ = networks(options.weights)
+    student, _ = networks(options.weights, options.seed)
     compute = Compute(options.precision, channels_last=options.precision == "bfloat16")
     compute.network(student)
     optimizer = build_optimizer(student, "adamw", LR, WEIGHT_DECAY)

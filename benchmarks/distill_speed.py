@@ -4,10 +4,12 @@
     python benchmarks/distill_speed.py CIFAR10 --weights resnet56-4bfd9763.th --images 2000 --epochs 4 --rounds 3
 
 The same student (tiny-darknet at 32 x 32), teacher (CIFAR ResNet), pictures, epochs, batch, optimiser and loss (T = 4,
-alpha = 0.9) for all; each runs in a process of its own, one after the other, round after round. ``limit`` is the
-student's forward, backward and update alone, on tensors in memory, in the arithmetic that edgexfer chose. Images a
-second are those of the training epochs (validation excluded); ``cpu`` counts processor seconds, which other programs on
-the machine disturb less. torchdistill (pip install torchdistill) is left out where it is not installed.
+alpha = 0.9) for all; each runs in a process of its own, one after the other, round after round, each round with a seed
+of its own. ``limit`` is the student's forward, backward and update alone, on tensors in memory, in the arithmetic that
+edgexfer chose. Images a second are those of the training epochs (validation excluded); ``cpu`` counts processor
+seconds, which other programs on the machine disturb less; ``reached_s`` is the time of the training epochs until the
+lowest validation accuracy that any run ended with. torchdistill (pip install torchdistill) is left out where it is not
+installed.
 """
 
 from __future__ import annotations
@@ -52,12 +54,13 @@ def some_of(source: Path, images: int, target: Path) -> None:
                 (target / split / folder.name / path.name).symlink_to(path.resolve())
 
 
-def measure(kind: str, options: argparse.Namespace, cache: Path) -> dict[str, Any]:
+def measure(kind: str, options: argparse.Namespace, seed: int, cache: Path) -> dict[str, Any]:
     """One contender in a process of its own."""
     if kind == "cold":
         shutil.rmtree(cache / "teachers", ignore_errors=True)
     command = [sys.executable, __file__, str(options.data), "--weights", str(options.weights), "--worker", kind]
     command += ["--images", str(options.images), "--epochs", str(options.epochs), "--precision", options.precision]
+    command += ["--seed", str(seed)]
     environment = {**os.environ, "EDGEXFER_CACHE": str(cache)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     value: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16", help="of edgexfer")
     parser.add_argument("--worker", choices=KINDS)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     if options.worker:
@@ -83,24 +87,49 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         some_of(options.data, options.images, Path(work) / "data")
         options.data = Path(work) / "data"
-        for _ in range(options.rounds):
+        for seed in range(options.seed, options.seed + options.rounds):
             for kind in contenders():
-                runs.setdefault(kind, []).append(measure(kind, options, Path(work) / "cache"))
+                runs.setdefault(kind, []).append(measure(kind, options, seed, Path(work) / "cache"))
                 print(f"{kind:14}{runs[kind][-1]['images_per_s']:8.0f} images/s", flush=True)
     write(options, runs)
+
+
+def accuracies(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Validation accuracy at the end, and the median time to what the least accurate run ends with."""
+    taught = {kind: [run["curve"] for run in group] for kind, group in runs.items() if group[0]["curve"]}
+    ends = {kind: [curve[-1][1] for curve in curves] for kind, curves in taught.items()}
+    least = min(min(found) for found in ends.values())
+    return {
+        kind: {
+            "val_top1_mean": statistics.mean(found),
+            "val_top1_sd": statistics.stdev(found) if len(found) > 1 else None,
+            "reached_top1": least,
+            "reached_s": statistics.median(next(s for s, top1 in curve if top1 >= least) for curve in taught[kind]),
+        }
+        for kind, found in ends.items()
+    }
+
+
+def reached(row: dict[str, Any]) -> str:
+    """What a contender's students know, in a few words; nothing of those that were not scored."""
+    if "reached_s" not in row:
+        return ""
+    return f"{row['val_top1_mean']:8.1%}, {row['reached_top1']:.1%} after {row['reached_s']:.0f} s"
 
 
 def write(options: argparse.Namespace, runs: dict[str, list[dict[str, Any]]]) -> None:
     """The result file, and the medians on the terminal."""
     from edgexfer.files import write_json
 
-    medians = {
+    medians: dict[str, dict[str, Any]] = {
         kind: {
             figure: statistics.median(run[figure] for run in group)
             for figure in ("images_per_s", "images_per_cpu_s", "wall_s", "peak_rss_bytes")
         }
         for kind, group in runs.items()
     }
+    for kind, found in accuracies(runs).items():
+        medians[kind] |= found
     times = {
         kind: {figure: row[figure] / medians["plain"][figure] for figure in ("images_per_s", "images_per_cpu_s")}
         for kind, row in medians.items()
@@ -119,6 +148,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[dict[str, Any]]]) ->
             f"{kind:14}{row['images_per_s']:8.0f} images/s ({times[kind]['images_per_s']:.1f}x)"
             f"{row['images_per_cpu_s']:8.0f} a processor second ({times[kind]['images_per_cpu_s']:.1f}x)"
             f"{row['peak_rss_bytes'] / 1e6:8.0f} MB"
+            f"{reached(row)}"
         )
 
 
