@@ -94,7 +94,13 @@ def objective_of(options: dict[str, Any]) -> Any:
 @click.option(
     "--teacher-classes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Names of the outputs of an ONNX file that edgexfer did not write, one a line.",
+    help="Names of the outputs of a weight file, or of an ONNX file that edgexfer did not write, one a line.",
+)
+@click.option(
+    "--teacher-image-size",
+    type=click.IntRange(8, 4096),
+    help="Input side in pixels of a network, a weight file, or an ONNX file that takes any; there 224 at most, if left"
+    " out.",
 )
 @click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
 @click.option(
@@ -148,6 +154,7 @@ def command(
     teacher_mean: tuple[float, float, float] | None,
     teacher_std: tuple[float, float, float] | None,
     teacher_classes: Path | None,
+    teacher_image_size: int | None,
     teacher_epochs: int | None,
     students: tuple[str, ...],
     student_weights: str,
@@ -175,7 +182,9 @@ def command(
 
     choice = data_choice_of(data, options)
     recipe = recipe_of(options)
-    teacher_recipe = Recipe(epochs=teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed)
+    teacher_recipe = Recipe(
+        teacher_image_size, teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed
+    )
     teaching = Teaching(
         objective_of(options),
         ensemble,

@@ -20,6 +20,8 @@ SURE = 0.95
 MANY_CLASSES = 100
 """From here on the other classes say much; dkd was measured at 100 and 1,000, and loses to kd at 10."""
 
+DKD_ALPHA, DKD_BETA = 1.0, 8.0
+HINT_WEIGHT = 1.0
 _TEMPERATURE = 4.0
 _ALPHA = {"kd": 0.9, "dkd": 0.5, "dist": 0.5}
 
@@ -69,10 +71,10 @@ class Objective:
     temperature: float | None = None
     alpha: float | None = None
     standardise: bool | None = None
-    dkd_alpha: float = 1.0
-    dkd_beta: float = 8.0
+    dkd_alpha: float = DKD_ALPHA
+    dkd_beta: float = DKD_BETA
     hints: tuple[Hint, ...] = ()
-    hint_weight: float = 1.0
+    hint_weight: float = HINT_WEIGHT
 
     def __post_init__(self) -> None:
         mistakes = list(self._mistakes())
@@ -89,6 +91,13 @@ class Objective:
         for name in ("dkd_alpha", "dkd_beta", "hint_weight"):
             if not 0 <= getattr(self, name) < 1e6:
                 yield f"{name} is {getattr(self, name)}; it must be at least 0"
+        if self.hint_weight != HINT_WEIGHT and not self.hints:
+            yield f"hint_weight is {self.hint_weight} and there is no hint; pass --hint, or leave --hint-weight out"
+        if self.loss in ("kd", "dist") and (self.dkd_alpha, self.dkd_beta) != (DKD_ALPHA, DKD_BETA):
+            yield (
+                f"dkd_alpha is {self.dkd_alpha} and dkd_beta {self.dkd_beta}, which weigh the terms of dkd, and the loss"
+                f" is {self.loss}; pass --loss dkd, or leave them out"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,10 +108,10 @@ class Settled:
     temperature: float
     alpha: float
     standardise: bool = False
-    dkd_alpha: float = 1.0
-    dkd_beta: float = 8.0
+    dkd_alpha: float = DKD_ALPHA
+    dkd_beta: float = DKD_BETA
     hints: tuple[Hint, ...] = ()
-    hint_weight: float = 1.0
+    hint_weight: float = HINT_WEIGHT
 
     def to_dict(self) -> dict[str, Any]:
         """The choices as a run's recipe holds them; what the loss does not use is left out."""
@@ -189,7 +198,7 @@ def _best_loss(classes: int, confidence: float) -> tuple[str, str]:
 
 
 def _losses_of(settled: Settled, classes: int) -> Iterator[str]:
-    """What the objective loses at this number of classes."""
+    """What the objective loses at this number of classes, and of what was asked for."""
     if classes == 2 and settled.loss == "dkd":
         yield "with 2 classes dkd's second term is zero, and its first is kd; --loss kd says the same more plainly"
     if classes == 2 and settled.loss == "dist":
@@ -197,5 +206,7 @@ def _losses_of(settled: Settled, classes: int) -> Iterator[str]:
             "with 2 classes dist's relation between classes has no gradient, only the one between pictures is left;"
             " --loss kd uses all that the teacher says"
         )
+    if settled.loss != "dkd" and (settled.dkd_alpha, settled.dkd_beta) != (DKD_ALPHA, DKD_BETA):
+        yield f"dkd_alpha and dkd_beta do nothing, since the loss is {settled.loss}; pass --loss dkd, or leave them out"
     if settled.alpha == 0 and not settled.hints:
         yield "alpha is 0, so that nothing is learned from the teacher; leave --alpha out"

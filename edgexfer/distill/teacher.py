@@ -198,13 +198,24 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
 
 
-def from_weights(model: str, weights: Path, classes: Sequence[str], preprocessing: Preprocessing) -> Teacher:
-    """The teacher that a network's name and a weight file make, its outputs taken to be in the order of ``classes``.
+def from_weights(
+    model: str,
+    weights: Path,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    known: Sequence[str] | None = None,
+) -> Teacher:
+    """The teacher that a network's name and a weight file make.
 
-    A weight file carries no class names: whether the order is right shows in ``check_teachers``.
+    A weight file carries no class names: where they are not told as ``known``, its outputs are taken to be in the order
+    of ``classes``, and whether that is right shows in ``check_teachers``.
+
+    Raises:
+        TeacherError: It lacks a class of the data.
     """
-    net = nets.create(model, len(classes), weights=str(weights), input_size=preprocessing.input_size)
-    order = list(range(len(classes)))
+    known = classes if known is None else known
+    net = nets.create(model, len(known), weights=str(weights), input_size=preprocessing.input_size)
+    order = class_order(str(weights), known, classes)
     return _frozen(model, str(weights), sha256_file(weights), net, preprocessing, order, weights)
 
 

@@ -52,7 +52,7 @@ class Teaching:
         views: In how many ways each picture is shown, so that the teachers' outputs can be kept; 0 for another way in
             every epoch, with the teachers at work in all of them.
         unlabelled: A folder of further pictures, without labels, that the teachers label softly.
-        names_file: Class names of a teacher that is a foreign ONNX file, one a line.
+        names_file: Class names of a teacher that is a weight file or a foreign ONNX file, one a line.
         quantization_aware: Whether a student that is trained already goes on learning with int8's rounding.
     """
 

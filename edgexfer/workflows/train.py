@@ -232,7 +232,7 @@ def pair_weights(
     if weights and len(weights) != len(names):
         raise RecipeError(
             f"{len(names)} {option} and {len(weights)} {weights_option} were given; they pair in order, so give one"
-            " for each (none, for a run folder)"
+            " for each (none counts as one)"
         )
     return list(zip(names, list(weights) or [default] * len(names), strict=True))
 

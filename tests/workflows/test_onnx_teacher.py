@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgexfer.distill import Objective, from_onnx, from_run
-from edgexfer.errors import FormatError, TeacherError
+from edgexfer.errors import FormatError, RecipeError, TeacherError
 from edgexfer.preprocessing import square
 from edgexfer.runs import read_run
 from edgexfer.training import Recipe, Silent, prepare
@@ -17,7 +18,9 @@ from edgexfer.training.pictures import predict_view
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run
+from edgexfer.workflows.teachers import at_hand
 from edgexfer.workflows.train import Start, Target
+from tests.heard import Heard
 
 CLASSES = ("blue", "green", "red")
 
@@ -126,6 +129,29 @@ def test_a_foreign_file_needs_the_names_of_its_outputs(colours: Path, tmp_path: 
     names.write_text("red\ngreen\nblue\n")
     distilled_from(path, colours, tmp_path / "e", names)
     assert read_run(tmp_path / "e").scores["teacher"]["val_top1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("pictures", "wish", "side"), [((3000, 4000), None, 224), ((3000, 4000), 96, 96), ((40, 48), None, 40)]
+)
+def test_a_file_of_any_size_is_fed_no_more_than_networks_are_used_to(
+    colours: Path, tmp_path: Path, pictures: tuple[int, int], wish: int | None, side: int
+) -> None:
+    path, names = channel_means(tmp_path / "free.onnx", size="side"), tmp_path / "names.txt"
+    names.write_text("red\ngreen\nblue\n")
+    splits, heard = replace(DataChoice(str(colours)).load(), image_size=pictures), Heard()
+    (made,) = at_hand(splits, [Start(str(path))], Recipe(image_size=wish), heard, names)
+    assert made is not None and made.preprocessing.input_size == (side, side)
+    assert heard.lines[-1].startswith(f"teacher free.onnx: fed at ({side}, {side}), mean (0.485")
+
+
+def test_a_size_for_a_file_that_has_its_own_is_refused(colours: Path, tmp_path: Path) -> None:
+    path, names = channel_means(tmp_path / "fixed.onnx"), tmp_path / "names.txt"
+    names.write_text("red\ngreen\nblue\n")
+    splits = DataChoice(str(colours)).load()
+    with pytest.raises(RecipeError, match="--teacher-image-size is for a network's name, a weight file or an ONNX"):
+        at_hand(splits, [Start(str(path))], Recipe(image_size=96), Silent(), names)
+    assert at_hand(splits, [Start(str(path))], Recipe(image_size=32), Silent(), names)
 
 
 def test_a_black_box_has_no_layers(colours: Path, tmp_path: Path) -> None:
