@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from edgexfer.distill import Hint, Objective, Settled, settle, soft_loss
 from edgexfer.distill.losses import soft_targets
 from edgexfer.errors import RecipeError
+from tests.distill.losses.oracles import dist_oracle, dkd_oracle, kd_oracle
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,18 @@ def test_mistakes_are_told_together() -> None:
         Hint.parse("body")
 
 
+def test_weights_of_what_is_not_matched_are_refused_or_warned_about() -> None:
+    with pytest.raises(RecipeError, match="hint_weight is 5.0 and there is no hint; pass --hint, or leave"):
+        Objective(hint_weight=5.0)
+    assert Objective(hints=(Hint("a", "b"),), hint_weight=5.0).hint_weight == 5.0
+    for loss in ("kd", "dist"):
+        with pytest.raises(RecipeError, match=f"dkd_beta 2.0, which weigh .*the loss is {loss}; pass --loss dkd, or"):
+            Objective(loss, dkd_beta=2.0)
+    (told,) = settle(Objective(dkd_alpha=2.0), 10, 0.5).warnings
+    assert told.startswith("dkd_alpha and dkd_beta do nothing, since the loss is kd; pass --loss dkd")
+    assert not settle(Objective(dkd_alpha=2.0), 100, 0.98).warnings, "auto came to dkd"
+
+
 def test_a_recipe_records_what_the_loss_uses() -> None:
     plain = settle(Objective("kd"), 10, 0.5).objective.to_dict()
     assert plain == {"loss": "kd", "temperature": 4.0, "alpha": 0.9, "standardise": False}
@@ -64,7 +78,7 @@ def test_a_recipe_records_what_the_loss_uses() -> None:
     assert hinted["hints"] == ["a=b"] and hinted["dkd_beta"] == 8.0
 
 
-def test_dkd_warms_up_and_standardising_weighs_ten_times() -> None:
+def test_dkd_warms_up() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(4, 5), soft_targets(torch.randn(1, 4, 5), 4.0)
     batch = {"labels": torch.tensor([0, 1, 2, 3])}
@@ -76,7 +90,33 @@ def test_dkd_warms_up_and_standardising_weighs_ten_times() -> None:
     assert loss(dkd, 0.0) == 0.0
     assert loss(dkd, 1 / 24) == pytest.approx(0.5 * loss(dkd, 0.5), rel=1e-5)
     assert loss(dkd, 0.9) == loss(dkd, 0.5)
-    shifted = soft_loss(Settled("kd", 2.0, 0.9, True), 3 * student + 1, teacher, batch)
-    same = soft_loss(Settled("kd", 2.0, 0.9, True), student, teacher, batch)
-    assert float(shifted) == pytest.approx(float(same), rel=1e-4)
-    assert float(soft_loss(Settled("dist", 4.0, 0.5), student, teacher, batch)) > 0
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("loss", ["kd", "dkd", "dist"])
+def test_the_soft_term_is_its_loss_and_ten_times_that_of_standardised_logits(loss: str, standardise: bool) -> None:
+    rng, temperature = np.random.default_rng(0), 2.0
+    student, teacher, labels = rng.normal(1, 4, (6, 5)), rng.normal(-2, 3, (6, 5)), rng.integers(0, 5, 6)
+    objective = Settled(loss, temperature, 0.9, standardise, dkd_alpha=1.5, dkd_beta=4.0)
+    softened = soft_targets(torch.from_numpy(teacher)[None], temperature)
+    found = float(soft_loss(objective, torch.from_numpy(student), softened, {"labels": torch.from_numpy(labels)}))
+    z, v = (
+        (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True) if standardise else rows
+        for rows in (student, teacher)
+    )
+    expected = (10 if standardise else 1) * {
+        "kd": lambda: kd_oracle(z, v[None], temperature, "geometric"),
+        "dkd": lambda: dkd_oracle(z, v, labels, temperature, 1.5, 4.0),
+        "dist": lambda: dist_oracle(z, v, temperature),
+    }[loss]()
+    assert found == pytest.approx(expected, rel=3e-4)
+    assert found != pytest.approx(1.01 * expected, rel=3e-4)
+
+
+@pytest.mark.parametrize("loss", ["kd", "dkd", "dist"])
+def test_the_scale_of_standardised_logits_does_not_matter(loss: str) -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(4, 5), soft_targets(torch.randn(1, 4, 5), 4.0)
+    objective, batch = Settled(loss, 2.0, 0.9, True), {"labels": torch.tensor([0, 1, 2, 3])}
+    shifted, same = (float(soft_loss(objective, z, teacher, batch)) for z in (3 * student + 1, student))
+    assert shifted == pytest.approx(same, rel=1e-4)

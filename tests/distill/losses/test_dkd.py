@@ -8,21 +8,9 @@ import torch
 from scipy.special import softmax
 
 from edgexfer.distill.losses import dkd_loss, kd_loss, soft_targets, target_classes
+from tests.distill.losses.oracles import dkd_oracle
 
 CLASSES = [2, 3, 5, 10, 100, 1000]
-
-
-def oracle(z: np.ndarray, v: np.ndarray, labels: np.ndarray, t: float, alpha: float, beta: float) -> float:
-    """Equations 5 to 7 picture by picture, in float64."""
-    total = 0.0
-    for student, teacher, label in zip(z, v, labels, strict=True):
-        p, q = softmax(teacher / t, axis=-1), softmax(student / t, axis=-1)
-        tckd = p[label] * math.log(p[label] / q[label])
-        tckd += (1 - p[label]) * math.log((1 - p[label]) / (1 - q[label]))
-        rest_p, rest_q = np.delete(p, label) / (1 - p[label]), np.delete(q, label) / (1 - q[label])
-        nckd = float((rest_p * np.log(rest_p / rest_q)).sum())
-        total += t**2 * (alpha * tckd + beta * nckd)
-    return total / len(z)
 
 
 def drawn(classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +27,7 @@ def loss_of(z: np.ndarray, v: np.ndarray, labels: np.ndarray, t: float = 4.0, **
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 8.0), (0.5, 2.0)])
 def test_it_equals_the_oracle(classes: int, alpha: float, beta: float) -> None:
     z, v, labels = drawn(classes)
-    expected = oracle(z, v, labels, 4.0, alpha, beta)
+    expected = dkd_oracle(z, v, labels, 4.0, alpha, beta)
     assert loss_of(z, v, labels, alpha=alpha, beta=beta) == pytest.approx(expected, rel=2e-5, abs=1e-5)
     assert loss_of(z, v, labels, alpha=alpha, beta=beta) != pytest.approx(expected * 1.01, rel=2e-5, abs=1e-5)
 
@@ -80,7 +68,7 @@ def test_gradient_against_finite_differences(classes: int) -> None:
         up, down = z.copy(), z.copy()
         up[row, column] += 1e-5
         down[row, column] -= 1e-5
-        slope = (oracle(up, v, labels, 4.0, 1, 8) - oracle(down, v, labels, 4.0, 1, 8)) / 2e-5
+        slope = (dkd_oracle(up, v, labels, 4.0, 1, 8) - dkd_oracle(down, v, labels, 4.0, 1, 8)) / 2e-5
         assert float(values.grad[row, column]) == pytest.approx(slope, abs=2e-5)
 
 
