@@ -143,6 +143,7 @@ def distill(
     chosen = {**objective.to_dict(), **teachers.to_dict()}
     identity = {**chosen, "teachers": [member.sha256 for member in teachers.members]}
     identity["teachers_order"] = [member.order for member in teachers.members]
+    identity["teachers_architecture"] = [member.architecture for member in teachers.members]
     identity |= {"rounds": True} if rounds else {}
     return train(
         job,

@@ -35,6 +35,7 @@ class Teacher:
         parameters: How many it has.
         operations: Twice its multiply-adds at batch 1; ``None`` where they cannot be counted.
         weights_bytes: Size of its weight file.
+        architecture: What its weights are in, see ``architecture_of``; empty where its file holds that, too.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Teacher:
     parameters: int
     operations: int | None
     weights_bytes: int
+    architecture: str = ""
 
     @property
     def order(self) -> tuple[int, ...] | None:
@@ -240,4 +242,14 @@ def _frozen(
         parameters=nets.count_parameters(net),
         operations=nets.count_operations(net, preprocessing.input_size),
         weights_bytes=weights.stat().st_size,
+        architecture=architecture_of(name),
     )
+
+
+def architecture_of(model: str) -> str:
+    """What tells networks with the same weights apart: a registered name, or the user's own code and function.
+
+    The code counts by its content, wherever the file lies.
+    """
+    code = nets.source_sha256(model)
+    return model if code is None else f"{code}:{model.rpartition(':')[2]}"

@@ -21,6 +21,7 @@ _UNSAID = {"processes": 1, "sync_bn": False}
 """What holds where a checkpoint's settings say nothing of it."""
 _NOT_ALWAYS_KEPT = (
     "model", "model_sha256", "weights", "mean", "std", "splits_fingerprint", "train_pictures_sha256", "teachers_order",
+    "teachers_architecture",
 )  # fmt: skip
 """What older checkpoints do not say, and is not compared there."""
 _IN_WORDS = {
@@ -28,6 +29,7 @@ _IN_WORDS = {
     "splits_fingerprint": "the pictures have changed, or how they are split",
     "train_pictures_sha256": "the training pictures or their order have changed",
     "teachers_order": "the outputs of the teachers stand for other classes",
+    "teachers_architecture": "the networks of the teachers, or the files of their code, have changed",
 }
 """What digests that differ mean."""
 

@@ -22,6 +22,7 @@ from edgexfer.training.leave import identity_of_weights
 from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.remembered import warn_of_changed_network
 from edgexfer.workflows.train import Start, Target, pair_weights, transfer_splits
 
 USUAL_SIDE = 224
@@ -160,6 +161,7 @@ def _at_hand(
     if _is_onnx(start.model):
         return _onnx_teacher(path, start, splits, recipe, names, listener)
     if path.is_dir():
+        warn_of_changed_network(read_run(path), listener)
         return from_run(path, splits.classes), frozenset()
     nets.preprocessing_for(start.model)  # raises where there is no such network, naming those that there are
     if Path(start.weights).is_file():
