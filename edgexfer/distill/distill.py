@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgexfer.distill.checking import SEEN
 from edgexfer.distill.hinted import HintRegressors
 from edgexfer.distill.losses import dist_loss, dkd_loss, kd_loss, soft_targets, standardise, target_classes
 from edgexfer.distill.losses.standardise import GAIN
@@ -199,6 +200,7 @@ def describe_teachers(teachers: Teachers, scores: Mapping[str, Predictions]) -> 
         "name": " + ".join(member.name for member in teachers.members),
         "val_top1": scores["val"].top1,
         "test_top1": None if test is None else test.top1,
+        **({"val_top1_seen": scores[SEEN].top1} if SEEN in scores else {}),
         **calibration_scores(scores),
         "parameters": sum(member.parameters for member in teachers.members),
         "operations": _sum(member.operations for member in teachers.members),
