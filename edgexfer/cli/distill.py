@@ -110,7 +110,11 @@ def objective_of(options: dict[str, Any]) -> Any:
     multiple=True,
     help="The network that learns (see edgexfer models); several get a folder each in --out.",
 )
-@click.option("--student-weights", default="none", show_default=True, help="imagenet, none or a weight file.")
+@click.option(
+    "--student-weights",
+    multiple=True,
+    help="imagenet, none (the default), a weight file or a run: one for all students, or one for each, in order.",
+)
 @click.option(
     "--activation",
     type=click.Choice(["relu"]),
@@ -157,7 +161,7 @@ def command(
     teacher_image_size: int | None,
     teacher_epochs: int | None,
     students: tuple[str, ...],
-    student_weights: str,
+    student_weights: tuple[str, ...],
     activation: str | None,
     unlabelled: Path | None,
     ensemble: str,
@@ -178,9 +182,11 @@ def command(
     from edgexfer.workflows.distill import Teaching, distill_data
     from edgexfer.workflows.swap import measure_swap
     from edgexfer.workflows.teachers import Told, pair_teachers
-    from edgexfer.workflows.train import Start, Target
+    from edgexfer.workflows.train import Start, Target, pair_weights
 
     choice = data_choice_of(data, options)
+    begun = student_weights * (len(students) if len(student_weights) == 1 else 1)
+    learners = pair_weights("--student", students, "--student-weights", begun, "none")
     recipe = recipe_of(options)
     teacher_recipe = Recipe(
         teacher_image_size, teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed
@@ -203,7 +209,7 @@ def command(
     ):
         results = distill_data(
             choice,
-            [Start(nets.with_activation(student, activation), student_weights) for student in students],
+            [Start(nets.with_activation(student, activation), weights) for student, weights in learners],
             pair_teachers(teachers, teacher_weights, Told(teacher_mean, teacher_std)),
             recipe,
             Target(out, force=force, resume=resume, argv=command_line()),
@@ -212,7 +218,7 @@ def command(
         )
         if talk.quiet:  # another process says it
             return
-        swaps = [measure_swap(result.student, student_weights) for result in results]
+        swaps = [measure_swap(result.student, weights) for result, (_, weights) in zip(results, learners, strict=True)]
         for result, swap in zip(results, swaps, strict=True):
             show_students(talk, result)
             if swap is not None:
