@@ -95,8 +95,8 @@ class Objective:
             yield f"hint_weight is {self.hint_weight} and there is no hint; pass --hint, or leave --hint-weight out"
         if self.loss in ("kd", "dist") and (self.dkd_alpha, self.dkd_beta) != (DKD_ALPHA, DKD_BETA):
             yield (
-                f"dkd_alpha is {self.dkd_alpha} and dkd_beta {self.dkd_beta}, which weigh the terms of dkd, and the loss"
-                f" is {self.loss}; pass --loss dkd, or leave them out"
+                f"dkd_alpha is {self.dkd_alpha} and dkd_beta {self.dkd_beta}, which weigh the terms of dkd, and the"
+                f" loss is {self.loss}; pass --loss dkd, or leave them out"
             )
 
 

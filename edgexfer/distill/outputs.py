@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 
 from edgexfer.data import Loader, Views
 from edgexfer.data.index import cache_folder
-from edgexfer.distill.cache import OutputCache, view_bytes
+from edgexfer.distill.cache import OutputCache, kept_with, view_bytes
 from edgexfer.distill.teacher import Teacher, Teachers
 from edgexfer.training import Job, Listener
 from edgexfer.training.compute import Compute
@@ -32,6 +32,7 @@ from edgexfer.words import counted, people_size
 LARGEST_BYTES = 8 << 30
 SHARE_OF_DISK = 0.2
 SAMPLED_VIEWS, SAMPLED_PICTURES = 3, 16
+_SHOWN = 80
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.15}
 """How far a recomputed probability may lie from the stored one: half precision, and sums in another order."""
 
@@ -73,23 +74,26 @@ def _recalled(
     return found
 
 
-def choose_views(epochs: int, images: int, classes: int, members: int, wanted: int | None = None) -> int:
+def choose_views(job: Job, members: Sequence[Teacher], wanted: int | None = None) -> int:
     """How many views of each picture are shown: one an epoch, or as many as the disk has room for.
 
+    What is kept already for such a training counts as free, so that the same command comes to the same number again.
+    Pictures that are not varied look alike in every view, so that one is enough.
+
     Args:
-        epochs: Of the training.
-        images: Training pictures.
-        classes: K.
-        members: Number of teachers.
+        job: The training.
+        members: The teachers.
         wanted: What the user asked for.
 
     Returns:
         The number; 0 where no cache is to be kept, and every epoch has views of its own.
     """
+    most = job.settings.epochs if job.settings.augment != "none" or job.settings.mixup > 0 else 1
     if wanted is not None:
-        return min(wanted, epochs)
-    allowance = min(LARGEST_BYTES, int(SHARE_OF_DISK * _free_bytes()))
-    return min(epochs, allowance // (members * view_bytes(images, classes)))
+        return min(wanted, most)
+    kept = sum(kept.size_bytes for member in members for kept in kept_with(_facts(member, job)))
+    allowance = min(LARGEST_BYTES, int(SHARE_OF_DISK * (_free_bytes() + kept)))
+    return min(most, allowance // (len(members) * view_bytes(len(job.splits.train), len(job.splits.classes))))
 
 
 def _free_bytes() -> int:
@@ -107,9 +111,14 @@ def open_outputs(teachers: Teachers, job: Job, compute: Compute, listener: Liste
 
 
 def _opened(teachers: Teachers, job: Job, views: Views, compute: Compute, listener: Listener) -> Outputs:
-    classes, images = len(job.splits.classes), len(job.splits.train)
-    caches = tuple(OutputCache(_facts(member, job, views, compute), images, classes) for member in teachers.members)
+    classes, images, warn = len(job.splits.classes), len(job.splits.train), _first_of(listener.warn)
+    facts = [{**_facts(member, job), "compute": asdict(compute)} for member in teachers.members]
+    caches = tuple(
+        OutputCache(known, images, classes, names={"teacher": member.name, "source": job.splits.source}, warn=warn)
+        for member, known in zip(teachers.members, facts, strict=True)
+    )
     size = len(caches) * views.count * view_bytes(images, classes)
+    _warn_of_no_room(size - sum(cache.kept.size_bytes for cache in caches), caches[0].folder.parent, listener)
     batches = job.train_batches(whole=True)
     known = sum(
         _trusted(member, cache, batches, job, views, compute, listener)
@@ -120,7 +129,50 @@ def _opened(teachers: Teachers, job: Job, views: Views, compute: Compute, listen
         f"teacher outputs: {counted(views.count, 'view')} of {counted(images, 'picture')}, {people_size(size)} in"
         f" {str(caches[0].folder.parent)!r}, {share:.0%} of them known already"
     )
+    others = None if known else next(filter(None, map(_nearest_others, facts)), None)
+    if others is not None:
+        listener.say(f"the teacher runs again: what is kept of it on these pictures does not serve here ({others})")
     return Outputs(teachers, caches)
+
+
+def _first_of(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """Passes on the first warning alone: what keeps one teacher's outputs from the disk keeps them all."""
+    said: list[str] = []
+
+    def first(text: str) -> None:
+        if not said:
+            warn(text)
+        said.append(text)
+
+    return first
+
+
+def _warn_of_no_room(missing: int, folder: Path, listener: Listener) -> None:
+    free = _free_bytes()
+    if missing > free:
+        listener.warn(
+            f"the teacher outputs take {people_size(missing)} more in {str(folder)!r}, where {people_size(free)} are"
+            " free: the teachers answer again in every epoch to what finds no room; pass a smaller --views, or set"
+            " EDGEXFER_CACHE to a folder on another disk"
+        )
+
+
+def _nearest_others(facts: Mapping[str, Any]) -> str | None:
+    """How those of the same teacher's kept outputs for the same pictures differ that differ least, if there are any."""
+    same = {key: facts[key] for key in ("weights_sha256", "architecture", "pictures_sha256")}
+    found = (list(_differing(kept.facts, facts)) for kept in kept_with(same))
+    nearest = min(filter(None, found), key=lambda differing: len(differing), default=None)
+    return None if nearest is None else ", ".join(nearest)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], whose: str = "") -> Iterator[str]:
+    for key in now:
+        mine, theirs = now[key], before.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            yield from _differing(theirs, mine, "the teacher's " if key == "teacher_preprocessing" else whose)
+        elif mine != theirs:
+            told = f"{whose}{key} was {theirs}, now {mine}"
+            yield told if len(told) <= _SHOWN else f"another {whose}{key}"
 
 
 def _trusted(
@@ -142,23 +194,21 @@ def _trusted(
     return sum(map(len, known.values()))
 
 
-def _facts(member: Teacher, job: Job, views: Views, compute: Compute) -> dict[str, Any]:
-    """Everything that decides what a teacher says of the training pictures."""
+def _facts(member: Teacher, job: Job) -> dict[str, Any]:
+    """Everything but the arithmetic that decides what a teacher says of the training pictures."""
     seen = job.preprocessing.to_dict()
     return {
-        "teacher": member.name,
         "weights_sha256": member.sha256,
+        "architecture": member.architecture,
         "teacher_preprocessing": member.preprocessing.to_dict(),
         "teacher_order": None if member.order is None else list(member.order),
         "classes": list(job.splits.classes),
-        "source": job.splits.source,
         "pictures_sha256": _digest(job.splits.train.digests),
         "pixels": {key: seen[key] for key in ("input_size", "resize", "crop", "interpolation")},
         "augment": job.settings.augment,
         "mirrors": job.splits.mirrors,
         "mixup": job.settings.mixup,
-        "views_seed": views.seed,
-        "compute": asdict(compute),
+        "views_seed": (job.views or Views(1)).seed,
     }
 
 

@@ -92,8 +92,8 @@ def _about(kind: str, path: Path) -> str:
         return KINDS.get(kind, "")
     try:
         about = read_json(path / "about.json", "cache of teacher outputs")
-        facts, views = about["facts"], len(list(path.glob("view-*.bin")))
+        names, views = about["names"], len(list(path.glob("view-*.bin")))
         size = f"{counted(views, 'view')} of {counted(about['images'], 'picture')}"
-        return f"{facts['teacher']}: {size} of {facts['source']}"
+        return f"{names['teacher']}: {size} of {names['source']}"
     except (FormatError, KeyError, TypeError, ValueError):
         return "damaged; it is made anew when it is needed"

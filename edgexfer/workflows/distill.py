@@ -263,13 +263,12 @@ def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching, out: P
     Hints need the teacher's layers, which are not kept, so they take none.
     """
     wanted = 0 if teaching.objective.hints else teaching.views
-    images, classes = len(job.splits.train), len(job.splits.classes)
 
     def count() -> int:
         before = interrupted_settings(out / RESUME_FOLDER)
         if wanted is None and before is not None and isinstance(before.get("views"), int):
             return int(before["views"])
-        return choose_views(job.settings.epochs, images, classes, len(members), wanted)
+        return choose_views(job, members, wanted)
 
     return replace(job, settings=replace(job.settings, views=job.ranks.once(count)))
 

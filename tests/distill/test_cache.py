@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edgexfer.distill import cache as cache_module
-from edgexfer.distill.cache import ABOUT_FILE, OutputCache, outputs_folder, view_bytes
+from edgexfer.distill.cache import ABOUT_FILE, OutputCache, kept_with, outputs_folder, view_bytes
 
 FACTS = {"teacher": "a", "weights_sha256": "0"}
 
@@ -87,3 +87,56 @@ def test_where_allocation_is_unknown_zeros_are_written(monkeypatch: pytest.Monke
     mine.write(0, np.array([2]), some(1))
     assert (mine.folder / "view-00000.bin").stat().st_size == view_bytes(8, 5)
     assert mine.known(0).tolist() == [2]
+
+
+def test_a_folder_that_another_process_is_making_stays() -> None:
+    theirs = OutputCache(FACTS, 8, 5)
+    theirs.folder.mkdir(parents=True)
+    part = theirs.folder / "about.json.part"
+    part.write_text("{")
+    OutputCache(FACTS, 8, 5)
+    assert part.exists()
+    theirs.write(0, np.arange(8), some(8))
+    mine = OutputCache(FACTS, 8, 5)
+    mine.write(1, np.arange(8), some(8))
+    assert len(theirs.known(0)) == len(mine.known(0)) == len(theirs.known(1)) == 8
+
+
+def test_names_decide_nothing_and_what_is_kept_is_found_by_facts() -> None:
+    OutputCache(FACTS, 8, 5, names={"source": "photos"}).write(0, np.arange(8), some(8))
+    moved = OutputCache(FACTS, 8, 5, names={"source": "/elsewhere/photos"})
+    assert len(moved.known(0)) == 8
+    OutputCache({**FACTS, "mixup": 0.5}, 8, 5).write(3, np.arange(8), some(8))
+    assert [kept.facts.get("mixup") for kept in kept_with({"mixup": 0.5})] == [0.5]
+    assert {kept.folder for kept in kept_with(FACTS)} >= {moved.folder} and len(list(kept_with(FACTS))) == 2
+    assert moved.kept.size_bytes == view_bytes(8, 5)
+    assert not list(kept_with({"weights_sha256": "1"}))
+
+
+def test_why_nothing_more_is_kept_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    mine = OutputCache(FACTS, 8, 5, warn=told.append)
+
+    def full(handle: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    mine.write(0, np.arange(4), some(4))
+    assert not told
+    monkeypatch.setattr(cache_module, "reserve", full)
+    for view in (1, 2):
+        mine.write(view, np.arange(8), some(8))
+    assert told == [
+        f"what the teachers say cannot be kept in {str(outputs_folder())!r} (No space left on device), so they answer"
+        " again in every epoch; free space, or set EDGEXFER_CACHE to a folder on another disk"
+    ]
+
+
+def test_a_cache_that_may_only_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    OutputCache(FACTS, 8, 5).write(0, np.arange(4), some(4))
+    told: list[str] = []
+    mine = OutputCache(FACTS, 8, 5, warn=told.append)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for _ in range(2):
+        mine.write(0, np.arange(8), some(8))
+    assert len(told) == 1 and "(what is there may only be read)" in told[0]
+    assert mine.known(0).tolist() == [0, 1, 2, 3]

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def filled(folder: Path) -> OutputCache:
-    made = OutputCache({"teacher": "resnet18", "source": "photos"}, images=10_000, classes=10)
+    names = {"teacher": "resnet18", "source": "photos"}
+    made = OutputCache({"weights_sha256": "0"}, images=10_000, classes=10, names=names)
     made.write(0, np.arange(10_000), torch.randn(10_000, 10))
     made.write(3, np.arange(5), torch.randn(5, 10))
     (folder / "index").mkdir(parents=True)
