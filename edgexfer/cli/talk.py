@@ -110,10 +110,12 @@ class Talk:
             self._keep()
 
     def _keep(self) -> None:
+        """Writes what was said; a full disk must not end a training here, or take the place of the error it says."""
         if self._log is not None and self._pending and not self._waits and self._log.parent.is_dir():
-            with self._log.open("a", encoding="utf-8") as stream:
-                stream.write("".join(f"{line}\n" for line in self._pending))
-            self._pending.clear()
+            with contextlib.suppress(OSError):
+                with self._log.open("a", encoding="utf-8") as stream:
+                    stream.write("".join(f"{line}\n" for line in self._pending))
+                self._pending.clear()
 
 
 @contextlib.contextmanager

@@ -6,11 +6,14 @@ the optimiser, the best weights so far and the number of the epoch are all the s
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from edgexfer.errors import TrainingError
@@ -65,10 +68,38 @@ class Checkpoint:
     average: State = field(default_factory=dict)
 
 
+@contextlib.contextmanager
+def written_safely(path: Path) -> Iterator[None]:
+    """Says what to do where the block cannot write ``path``, of a training that can be gone on with.
+
+    On a full disk PyTorch and safetensors raise errors of their own, which are no ``OSError``.
+
+    Raises:
+        TrainingError: The disk is full, or cannot be written for another reason.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(
+            f"cannot write {str(path)!r} ({_why(error)}); free space on its disk, then repeat the command with"
+            " --resume, which goes on from the last checkpoint"
+        ) from error
+
+
+def _why(error: BaseException) -> str:
+    while isinstance(error.__context__, RuntimeError):  # PyTorch fails once more as it closes the file
+        error = error.__context__
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes the checkpoint over the one before, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / CHECKPOINT_FILE) as part:
+    """Writes the checkpoint over the one before, whole or not at all.
+
+    Raises:
+        TrainingError: It cannot be written; the one before is still there.
+    """
+    path = folder / CHECKPOINT_FILE
+    with written_safely(path), whole_file(path) as part:
         torch.save(vars(checkpoint), part)
 
 
@@ -116,9 +147,14 @@ def interrupted_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def save_weights(path: Path, state: State) -> None:
-    """Writes a state dict as safetensors, whole or not at all."""
-    with whole_file(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+    """Writes a state dict as safetensors, whole or not at all.
+
+    Raises:
+        TrainingError: It cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with written_safely(path), whole_file(path) as part:
+        save_file(tensors, part)
 
 
 def copy_state(state: State) -> State:

@@ -13,7 +13,14 @@ import torch
 from torch import nn
 
 from edgexfer.runs import METRICS_FILE, write_lines
-from edgexfer.training.checkpoint import Checkpoint, State, copy_state, load_checkpoint, save_checkpoint
+from edgexfer.training.checkpoint import (
+    Checkpoint,
+    State,
+    copy_state,
+    load_checkpoint,
+    save_checkpoint,
+    written_safely,
+)
 from edgexfer.training.compute import seed_epoch
 from edgexfer.training.learner import Batch, Extras, Learner, Step
 from edgexfer.training.listener import Listener
@@ -88,7 +95,7 @@ def fit(
             the same on all.
 
     Raises:
-        TrainingError: The loss became NaN or infinite, or the checkpoint does not fit.
+        TrainingError: The loss became NaN or infinite, the checkpoint does not fit, or the disk is full.
     """
     extras = extras or Extras()
     learner = Learner.of(student, settings, extras)
@@ -103,7 +110,8 @@ def fit(
         metrics |= {"val_top1": scored.top1, "val_loss": scored.loss}
         state = _advanced(state, learner.kept, metrics, time.perf_counter() - started)
         if ranks.is_writer:
-            write_lines(folder / METRICS_FILE, state.metrics)
+            with written_safely(folder / METRICS_FILE):
+                write_lines(folder / METRICS_FILE, state.metrics)
         if ranks.is_writer and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(resume_folder, learner.caught(state))
             saved = time.perf_counter()

@@ -16,13 +16,14 @@ from edgexfer.files import sha256_file
 from edgexfer.runs import (
     PREDICTIONS_FILE,
     RESUME_FOLDER,
+    RUN_FILE,
     WEIGHTS_FILE,
     Run,
     utc_now,
     write_lines,
     write_run,
 )
-from edgexfer.training.checkpoint import save_weights
+from edgexfer.training.checkpoint import save_weights, written_safely
 from edgexfer.training.fit import FitResult
 from edgexfer.training.listener import Listener
 from edgexfer.training.scoring import Predictions
@@ -59,6 +60,9 @@ def leave_run(
         parents: What the run came from.
         extra_scores: Further entries of the run's scores.
         finish: Last work on the student with its best weights; gives further entries of the scores.
+
+    Raises:
+        TrainingError: The disk is full; what the training can be gone on from is still there.
     """
     student.load_state_dict(result.best)
     finished = finish(student) if finish is not None else {}
@@ -70,10 +74,12 @@ def leave_run(
     def write() -> Run:
         save_weights(out / LAST_WEIGHTS_FILE, _net_state(result.last))
         save_weights(out / WEIGHTS_FILE, student.net.state_dict())
-        write_lines(out / PREDICTIONS_FILE, _prediction_lines(views, scored))
+        with written_safely(out / PREDICTIONS_FILE):
+            write_lines(out / PREDICTIONS_FILE, _prediction_lines(views, scored))
         scores = {**(extra_scores or {}), **finished, "weights_bytes": (out / WEIGHTS_FILE).stat().st_size}
         run = _run_of(job, student, result, scored, record=record, parents=parents, scores=scores)
-        write_run(out, run)
+        with written_safely(out / RUN_FILE):
+            write_run(out, run)
         shutil.rmtree(out / RESUME_FOLDER, ignore_errors=True)
         return run
 

@@ -105,3 +105,12 @@ def test_options_of_a_fleet_ask_for_one() -> None:
     result = run("bench", "bundle", "--setup")
     assert result.exit_code == 2
     assert "--setup and --ssh-config go with --on or --fleet" in result.output
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    from edgexfer.cli.talk import Talk
+
+    (tmp_path / "log.txt").mkdir()
+    with pytest.raises(ValueError, match="what went wrong"), Talk(tmp_path / "log.txt") as talk:
+        talk.say("a sentence")
+        raise ValueError("what went wrong")
