@@ -23,9 +23,10 @@ from edgexfer.distill import (
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
 from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
-from edgexfer.training import Job, Listener, Recipe, Settings
+from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.ranks import current_ranks
+from edgexfer.workflows.baseline import about_baseline, baseline_recipe
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.remembered import warn_of_another_split
@@ -213,9 +214,10 @@ def _distill_one(
         )
     baseline = None
     if teaching.with_baseline:
-        listener.say("hard-label baseline: the same student, steps and seed, without the teacher")
         record = {**taught.record, "command": "baseline"}
-        alone = _baseline_job(taught, student, recipe, plain.settings, listener)
+        wishes = baseline_recipe(recipe, plain.settings, taught.splits, taught.labelled)
+        alone = prepare_start(taught.labelled, student, wishes, listener)
+        listener.say(about_baseline(plain.settings, alone.settings))
         baseline = hard_label_baseline(alone, out / BASELINE_FOLDER, listener, record=record)
     return DistillResult(out, run, baseline)
 
@@ -271,15 +273,3 @@ def _with_views(job: Job, members: Sequence[Teacher], teaching: Teaching, out: P
         return choose_views(job, members, wanted)
 
     return replace(job, settings=replace(job.settings, views=job.ranks.once(count)))
-
-
-def _baseline_job(taught: Class, student: Start, recipe: Recipe, settings: Settings, listener: Listener) -> Job:
-    """The same student on the labelled pictures alone, with as many steps and the defaults that suit hard labels."""
-    times = len(taught.splits.train) / len(taught.labelled.train)
-    wishes = replace(
-        recipe,
-        image_size=settings.image_size,
-        batch_size=settings.batch_size,
-        epochs=round(settings.epochs * times),
-    )
-    return prepare_start(taught.labelled, student, wishes, listener)
