@@ -18,9 +18,12 @@ from edgexfer.distill.objective import Settled
 from edgexfer.distill.outputs import Outputs, open_outputs
 from edgexfer.distill.rounded import Rounded
 from edgexfer.distill.teacher import Teachers
+from edgexfer.distill.trial import kind_of, teachers_in
 from edgexfer.runs import METRICS_FILE, RESUME_FOLDER, Run, read_lines
 from edgexfer.training import Extras, Job, Listener, Predictions, Step, hard_label_step, hard_loss, train
-from edgexfer.training.job import choose_compute, split_views
+from edgexfer.training.choose import choose_compute
+from edgexfer.training.compute import Compute
+from edgexfer.training.job import split_views
 from edgexfer.training.learner import Batch
 from edgexfer.training.leave import calibration_scores, scores_of
 from edgexfer.training.optim import refuse_single_pictures
@@ -128,12 +131,18 @@ def distill(
     for member in teachers.members:
         member.network.to(job.device)
     smoothing = job.settings.label_smoothing
-    live = distill_step(Outputs(teachers), objective, regressors, job.ranks, label_smoothing=smoothing)
+    are_live = regressors is not None or job.views is None
+
+    def step_in(compute: Compute) -> Step:
+        asked = Outputs(teachers_in(compute, teachers, len(job.splits.classes), are_live=are_live))
+        return distill_step(asked, objective, regressors, job.ranks, label_smoothing=smoothing)
+
     rounded = rounded_student(job) if rounds else None
     student = job.new_student() if rounded is None else rounded
     refuse_single_pictures(student, job.settings.batch_size)
     batches = job.train_batches()
-    compute = choose_compute(job, student, live, batches, out / RESUME_FOLDER, listener)
+    taught = kind_of(objective, teachers, are_live=are_live)
+    compute = choose_compute(job, student, step_in, batches, out / RESUME_FOLDER, listener, taught=taught)
     for member in teachers.members:
         compute.network(member.network)
     outputs = Outputs(teachers) if regressors is not None else open_outputs(teachers, job, compute, listener)

@@ -20,17 +20,8 @@ from edgexfer import nets
 from edgexfer.data import Loader, PixelStore, Splits, View, Views
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import RESUME_FOLDER, Run
-from edgexfer.training.compute import (
-    CANDIDATES,
-    MEASURED_STEPS,
-    WORTH_MEASURING,
-    Compute,
-    fastest,
-    find_device,
-    recall_compute,
-    remember_compute,
-    seconds_a_step,
-)
+from edgexfer.training.choose import choose_compute
+from edgexfer.training.compute import Compute, find_device, seconds_a_step
 from edgexfer.training.fit import fit
 from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
@@ -231,7 +222,7 @@ def train(
     extras = extras or Extras()
     refuse_single_pictures(student, job.settings.batch_size, extras.layers)
     out.mkdir(parents=True, exist_ok=True)
-    compute = extras.compute or choose_compute(job, student, step, batches, out / RESUME_FOLDER, listener)
+    compute = extras.compute or choose_compute(job, student, lambda _: step, batches, out / RESUME_FOLDER, listener)
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for"
@@ -268,32 +259,3 @@ def _progress_of(job: Job, out: Path, listener: Listener) -> contextlib.Abstract
 def _estimate_seconds(job: Job, student: nn.Module, step: Step, batches: Loader, compute: Compute) -> float:
     """Times two steps (the first one warms up)."""
     return seconds_a_step(student, step, batches, compute, job.device, steps=2) * len(batches) * job.settings.epochs
-
-
-def choose_compute(
-    job: Job, student: nets.Normalized, step: Step, batches: Loader, folder: Path, listener: Listener
-) -> Compute:
-    """How a training computes: as the settings say; where they leave it open, and it is worth it, what is fastest here.
-
-    A choice that was measured is kept in ``folder`` for a resumed training and in the cache for the next one of its
-    kind, so that the same command gives the same weights on the same machine.
-    """
-    if job.settings.precision != "auto":
-        return Compute(job.settings.precision, channels_last=job.settings.precision == "bfloat16")
-    work = 3 * nets.count_operations(student.net, job.preprocessing.input_size)
-    if work * len(job.splits.train) * job.settings.epochs < WORTH_MEASURING or job.device.type == "mps":
-        return Compute()
-    share = f"{batches.batch_size}/{job.ranks.count}" if job.ranks.are_several else f"{batches.batch_size}"
-    kind = f"{job.model}-{job.preprocessing.input_size}-{share}-{job.device}"
-    kept = job.ranks.once(lambda: recall_compute(folder, kind))
-    if kept is None:
-        seconds = {
-            compute: seconds_a_step(student, step, batches, compute, job.device, steps=MEASURED_STEPS)
-            for compute in CANDIDATES
-        }
-        kept = job.ranks.once(lambda: fastest(seconds))
-        told = ", ".join(f"{compute.name} {taken * 1e3:.0f} ms" for compute, taken in seconds.items())
-        listener.say(f"one step takes: {told}; {kept.name} it is")
-    if job.ranks.is_writer:
-        remember_compute(folder, kind, kept)
-    return kept
