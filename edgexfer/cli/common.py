@@ -125,6 +125,9 @@ def training_options(function: F) -> F:
                 help="Of the arithmetic; auto measures which is faster where the training is long.",
             ),
             click.option(
+                "--compile", is_flag=True, help="Compile the training steps (torch.compile); takes a C++ compiler."
+            ),
+            click.option(
                 "--sync-bn", is_flag=True, help="Under torchrun: BatchNorm statistics over all processes' pictures."
             ),
             click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Loader processes."),
@@ -166,7 +169,7 @@ def board_folder(wish: str | None, out: Path) -> Path | None:
 
 RECIPE_KEYS = (
     "image_size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup_epochs", "label_smoothing",
-    "patience", "augment", "mixup", "ema", "precision", "sync_bn", "workers", "device", "seed",
+    "patience", "augment", "mixup", "ema", "precision", "compile", "sync_bn", "workers", "device", "seed",
 )  # fmt: skip
 
 

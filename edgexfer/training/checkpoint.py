@@ -20,7 +20,7 @@ from edgexfer.errors import TrainingError
 from edgexfer.files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.pt"
-_UNSAID = {"processes": 1, "sync_bn": False}
+_UNSAID = {"processes": 1, "sync_bn": False, "compile": False}
 """What holds where a checkpoint's settings say nothing of it."""
 _NOT_ALWAYS_KEPT = (
     "model", "model_sha256", "weights", "mean", "std", "splits_fingerprint", "train_pictures_sha256", "teachers_order",

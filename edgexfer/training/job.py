@@ -21,6 +21,7 @@ from edgexfer.data import Loader, PixelStore, Splits, View, Views
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.choose import choose_compute
+from edgexfer.training.compiling import CompiledStep
 from edgexfer.training.compute import Compute, find_device, seconds_a_step
 from edgexfer.training.fit import fit
 from edgexfer.training.followed import followed
@@ -223,6 +224,7 @@ def train(
     refuse_single_pictures(student, job.settings.batch_size, extras.layers)
     out.mkdir(parents=True, exist_ok=True)
     compute = extras.compute or choose_compute(job, student, lambda _: step, batches, out / RESUME_FOLDER, listener)
+    step = CompiledStep(step) if job.settings.compile else step
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for"

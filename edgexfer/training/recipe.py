@@ -53,6 +53,7 @@ class Recipe:
         mixup: Share of the training pictures that are mixed with another one.
         ema: Decay of the running average of the weights, which is then what is validated and kept; 0 keeps none.
         precision: ``float32`` or ``bfloat16``; measured where it is left open and the training is long.
+        compile: Whether the student computes in each step as ``torch.compile`` makes it.
         sync_bn: Whether BatchNorm takes its statistics over the parts of a batch in all processes.
         workers: Loader processes; 0 prepares batches in the training process.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -72,6 +73,7 @@ class Recipe:
     mixup: float | None = None
     ema: float | None = None
     precision: str | None = None
+    compile: bool = False
     sync_bn: bool = False
     workers: int = 0
     device: str = "auto"
@@ -132,6 +134,7 @@ class Settings:
     precision: str = "auto"
     views: int = 0
     sync_bn: bool = False
+    compile: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -192,7 +195,8 @@ def settle(recipe: Recipe, facts: Facts) -> tuple[Settings, list[str]]:
         "mixup": _mixup(epochs, facts),
     }
     chosen: dict[str, Any] = {"seed": recipe.seed, "ema": recipe.ema or 0.0}
-    chosen |= {"precision": recipe.precision or "auto", "sync_bn": recipe.sync_bn and facts.processes > 1}
+    chosen |= {"precision": recipe.precision or "auto", "compile": recipe.compile}
+    chosen |= {"sync_bn": recipe.sync_bn and facts.processes > 1}
     reasons = []
     for name, (value, reason) in defaults.items():
         wish = getattr(recipe, name)

@@ -46,7 +46,7 @@ def transfer(
     record = {**record, "strategy": strategy.to_dict()}
     listener.say(f"strategy {strategy.name}: {WORDS[strategy.name]}")
     if strategy.name in ("head", "classifier"):
-        job = _in_float32(job, strategy, listener)
+        job = _plain(job, strategy, listener)
         record |= Compute().to_dict()
     if strategy.name == "head":
         return train_head(job, strategy, out, listener, record=record)
@@ -55,9 +55,13 @@ def transfer(
     return finetune(job, strategy, out, listener, record=record)
 
 
-def _in_float32(job: Job, strategy: Strategy, listener: Listener) -> Job:
-    """The job without a precision that what learns on frozen features does not compute in."""
-    if job.settings.precision != "bfloat16":
-        return job
-    listener.warn(f"--precision bfloat16 does not reach the strategy {strategy.name}, which computes in float32")
-    return replace(job, settings=replace(job.settings, precision="float32"))
+def _plain(job: Job, strategy: Strategy, listener: Listener) -> Job:
+    """The job without a precision and a compiler that do not reach what learns on frozen features."""
+    settings = job.settings
+    if settings.precision == "bfloat16":
+        listener.warn(f"--precision bfloat16 does not reach the strategy {strategy.name}, which computes in float32")
+        settings = replace(settings, precision="float32")
+    if settings.compile:
+        listener.warn(f"--compile does not reach the strategy {strategy.name}, whose steps are small")
+        settings = replace(settings, compile=False)
+    return replace(job, settings=settings)

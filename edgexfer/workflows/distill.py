@@ -25,6 +25,7 @@ from edgexfer.errors import RecipeError
 from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
 from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.checkpoint import interrupted_settings
+from edgexfer.training.compiling import check_compiler
 from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.baseline import about_baseline, baseline_recipe
 from edgexfer.workflows.data import DataChoice
@@ -126,14 +127,14 @@ def distill_data(
     Raises:
         RecipeError: Two students have one name, or what they are to do does not fit together.
     """
-    if teaching.quantization_aware:
-        _check_rounding(students, recipe, teaching)
+    _check_together(students, recipe, teaching)
     data.refuse_among_pictures(target.out)
     targets = _targets(students, target)
     used = used_by(data, students, teachers, (teaching.unlabelled, teaching.names_file))
     found = {number: _finished(place, teaching, listener, used) for number, place in enumerate(targets)}
     if all(found.values()):
         return [result for result in found.values() if result is not None]
+    check_compiler(recipe)
     labelled = data.load(listener)
     for student in students:
         warn_of_another_split(student.weights, "student's starting point", data, labelled, listener)
@@ -222,12 +223,24 @@ def _distill_one(
     return DistillResult(out, run, baseline)
 
 
-def _check_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teaching) -> None:
-    """Refuses what cannot be learned with int8's rounding.
+def _check_together(students: Sequence[Start], recipe: Recipe, teaching: Teaching) -> None:
+    """Refuses what cannot be learned with int8's rounding, or by compiled steps.
 
     Raises:
         RecipeError: All mistakes found.
     """
+    mistakes = _against_rounding(students, recipe, teaching) if teaching.quantization_aware else []
+    if recipe.compile:
+        others = (("--hint", teaching.objective.hints), ("--quantization-aware", teaching.quantization_aware))
+        mistakes += [
+            f"{name} and --compile do not go together; leave one of them out" for name, there in others if there
+        ]
+    if mistakes:
+        raise RecipeError.gathered(mistakes)
+
+
+def _against_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teaching) -> list[str]:
+    """What cannot be learned with int8's rounding."""
     mistakes = [
         f"--quantization-aware goes on from a student that is trained already, and {student.model} has random weights;"
         " pass --student-weights RUN"
@@ -240,8 +253,7 @@ def _check_rounding(students: Sequence[Start], recipe: Recipe, teaching: Teachin
         mistakes.append("--quantization-aware computes in float32; leave --precision bfloat16 out")
     if current_ranks().are_several:
         mistakes.append("--quantization-aware works in one process, whose ranges are everybody's; leave torchrun out")
-    if mistakes:
-        raise RecipeError.gathered(mistakes)
+    return mistakes
 
 
 def _rounding(job: Job, recipe: Recipe, listener: Listener) -> Job:

@@ -214,7 +214,7 @@ def _made_first(
 
 def _asked(start: Start, recipe: Recipe) -> dict[str, Any]:
     """What decides, beside the pictures, what a teacher becomes, as JSON holds it."""
-    wishes = {key: value for key, value in asdict(recipe).items() if key not in ("workers", "device")}
+    wishes = {key: value for key, value in asdict(recipe).items() if key not in ("workers", "device", "compile")}
     weights = identity_of_weights(start.weights)
     told = {"mean": start.mean and list(start.mean), "std": start.std and list(start.std)}
     return {"code_sha256": nets.source_sha256(start.model), "model": start.model, "weights": weights, **told, **wishes}

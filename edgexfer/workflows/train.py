@@ -12,6 +12,7 @@ from edgexfer.errors import RecipeError, WouldOverwriteError
 from edgexfer.files import printable, refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
+from edgexfer.training.compiling import check_compiler
 from edgexfer.training.optim import LayerPlan, refuse_single_pictures
 from edgexfer.training.ranks import ALONE, current_ranks
 from edgexfer.transfer import AUTO, Strategy, transfer
@@ -133,6 +134,7 @@ def finetune_data(
     if finished is not None:
         listener.say(f"{str(target.out)!r} is finished already")
         return finished
+    check_compiler(recipe)
     strategy = strategy or Strategy("scratch" if start.weights == "none" else "full")
     record = data.record("finetune", list(target.argv))
     splits = data.load(listener)
