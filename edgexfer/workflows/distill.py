@@ -22,7 +22,7 @@ from edgexfer.distill import (
 )
 from edgexfer.distill.outputs import choose_views
 from edgexfer.errors import RecipeError
-from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run, is_run, read_lines, read_run
+from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run, read_lines
 from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.compiling import check_compiler
@@ -33,7 +33,7 @@ from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.remembered import warn_of_another_split
 from edgexfer.workflows.room import Room, used_by
 from edgexfer.workflows.teachers import at_hand, make_missing
-from edgexfer.workflows.train import Start, Target, prepare_start
+from edgexfer.workflows.train import Start, Target, finished_run, prepare_start
 
 TEACHERS_FOLDER = "teachers"
 ROUNDED_RATE = 0.1
@@ -175,15 +175,11 @@ def _targets(students: Sequence[Start], target: Target) -> list[Target]:
 def _finished(target: Target, teaching: Teaching, listener: Listener, used: Sequence[Path]) -> DistillResult | None:
     """What is there already of a resumed command, if nothing is missing."""
     run = target.claim(used)
-    baseline = current_ranks().once(lambda: _run_in(target.out / BASELINE_FOLDER))
+    baseline = current_ranks().once(lambda: finished_run(target.out / BASELINE_FOLDER))
     if run is None or (teaching.with_baseline and baseline is None):
         return None
     listener.say(f"{str(target.out)!r} is finished already")
     return DistillResult(target.out, run, baseline)
-
-
-def _run_in(folder: Path) -> Run | None:
-    return read_run(folder) if is_run(folder) else None
 
 
 def _distill_one(
@@ -192,7 +188,7 @@ def _distill_one(
     plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
     if teaching.quantization_aware:
         plain = _rounding(plain, recipe, listener)
-    run = plain.ranks.once(lambda: _run_in(out))
+    run = plain.ranks.once(lambda: finished_run(out))
     if run is None:
         job = _with_views(plain, taught.members, teaching, out)
         voice = Teachers(taught.members, teaching.ensemble)

@@ -16,14 +16,14 @@ from edgexfer.export.graph import load_model
 from edgexfer.export.metadata import info_of
 from edgexfer.files import remove
 from edgexfer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, square
-from edgexfer.runs import is_run, read_run
+from edgexfer.runs import read_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.training.leave import identity_of_weights
 from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.remembered import warn_of_changed_network
-from edgexfer.workflows.train import Start, Target, pair_weights, transfer_splits
+from edgexfer.workflows.train import Start, Target, finished_run, pair_weights, transfer_splits
 
 USUAL_SIDE = 224
 """Pixels of the square that a foreign ONNX file of any size is fed at most, where nobody says."""
@@ -197,7 +197,7 @@ def _made_first(
 ) -> Teacher:
     """A teacher fine-tuned on the data; the one in ``folder`` where it was asked for in the same way."""
     ranks, asked = current_ranks(), _asked(start, recipe)
-    run = ranks.once(lambda: read_run(folder) if is_run(folder) else None)
+    run = ranks.once(lambda: finished_run(folder))
     if run is not None and (run.splits_fingerprint, run.recipe.get("asked")) != (splits.fingerprint, asked):
         listener.say(
             f"teacher {start.model}: the one in {str(folder)!r} was made from other pictures or with other settings, so"

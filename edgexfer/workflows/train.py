@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,15 @@ class Start:
         return [Path(name) for name in names]
 
 
+def finished_run(folder: Path) -> Run | None:
+    """The run in a folder, if it is whole; a kill after its last file has left ``resume/``, which is removed then."""
+    if not is_run(folder):
+        return None
+    run = read_run(folder)
+    shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
+    return run
+
+
 @dataclass(frozen=True)
 class Target:
     """Where a run goes.
@@ -84,8 +94,8 @@ class Target:
 
     def _claimed(self, used: Iterable[Path]) -> Run | None:
         if self._goes_on():
-            return read_run(self.out) if is_run(self.out) else None
-        if not self.force and (self.out / RESUME_FOLDER).is_dir():
+            return finished_run(self.out)
+        if not self.force and (self.out / RESUME_FOLDER).is_dir() and finished_run(self.out) is None:
             raise WouldOverwriteError(
                 f"{str(self.out)!r} holds an interrupted training; pass --resume to go on, or --force to start again"
             )

@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from edgexfer.errors import TrainingError
+from edgexfer.errors import TrainingError, WouldOverwriteError
 from edgexfer.runs import is_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.transfer import Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.train import Start, Target, finetune_data
+from tests.heard import Heard
 
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.01, image_size=32)
 
@@ -150,3 +152,38 @@ def test_a_teacher_whose_outputs_stand_for_other_classes_is_another_one(
     (own / "run.json").write_text(json.dumps(run))
     with pytest.raises(TrainingError, match="the outputs of the teachers stand for other classes; repeat"):
         teach(Silent())
+
+
+def test_what_a_kill_after_the_last_file_left_is_removed(
+    colours: Path, net: str, teacher: Path, tmp_path: Path
+) -> None:
+    out, recipe = tmp_path / "out", replace(RECIPE, epochs=1)
+    places = [out, out / "hard-label-baseline"]
+
+    def teach(listener: Silent, *, resume: bool) -> None:
+        distill_data(
+            DataChoice(str(colours)), [Start(net)], [Start(str(teacher))], recipe, Target(out, resume=resume),
+            listener, Teaching(with_baseline=True),
+        )  # fmt: skip
+
+    def leave_over() -> None:
+        for place in places:
+            (place / "resume").mkdir()
+            (place / "resume" / "checkpoint.pt").write_bytes(b"of a training that has ended")
+
+    def left() -> list[bool]:
+        return [(place / "resume").exists() for place in places]
+
+    teach(Silent(), resume=False)
+    leave_over()
+    with pytest.raises(WouldOverwriteError, match="out' exists already; choose another --out or pass --force"):
+        teach(Silent(), resume=False)
+    assert left() == [False, True]
+    heard = Heard()
+    teach(heard, resume=True)
+    assert heard.lines == [f"{str(out)!r} is finished already"] and left() == [False, False]
+    (out / "run.json").unlink()
+    leave_over()
+    with pytest.raises(WouldOverwriteError, match="holds an interrupted training; pass --resume"):
+        teach(Silent(), resume=False)
+    assert left() == [True, True]
