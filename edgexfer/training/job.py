@@ -29,7 +29,7 @@ from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import identity_of_weights, leave_run
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import refuse_single_pictures
-from edgexfer.training.pictures import EVAL_BATCH, decoded, predict_view
+from edgexfer.training.pictures import EVAL_BATCH, Decoded, predict_view
 from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
@@ -142,8 +142,20 @@ def prepare(
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
     has_soft_labels: bool = False,
+    pictures: Decoded | None = None,
 ) -> Job:
     """Makes every choice that is left open, says so, and decodes the pictures.
+
+    Args:
+        splits: The data set.
+        model: Name of the network.
+        weights: Where its first weights come from.
+        recipe: Wishes for the training.
+        listener: Hears what was chosen.
+        mean: Of the input, where it is not the network's usual one.
+        std: Likewise.
+        has_soft_labels: Whether a teacher teaches.
+        pictures: Those that trainings before have decoded, where there were any.
 
     Raises:
         EdgexferError: The network, its weights, the device or the pictures cannot be used.
@@ -181,7 +193,8 @@ def prepare(
         listener.say(sentence)
     preprocessing = nets.preprocessing_for(model, settings.image_size, mean, std)
     nets.create(model, len(splits.classes), input_size=preprocessing.input_size, seed=settings.seed)  # refuse early
-    stores = {name: decoded(view, preprocessing, listener, ranks) for name, view in split_views(splits).items()}
+    pictures = pictures or Decoded()
+    stores = {name: pictures.store(view, preprocessing, listener, ranks) for name, view in split_views(splits).items()}
     return Job(splits, model, weights, preprocessing, settings, stores, recipe.workers, device, ranks)
 
 

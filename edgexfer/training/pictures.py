@@ -16,6 +16,25 @@ from edgexfer.training.scoring import Predictions, predict
 EVAL_BATCH = 64
 
 
+class Decoded:
+    """The pictures that were decoded last, a store for each split, for further trainings of the same command.
+
+    No more than that is kept: a store that does not serve goes before another one is made.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[tuple[str, ...], PixelStore]] = {}
+
+    def store(self, view: View, preprocessing: Preprocessing, listener: Listener, ranks: Ranks = ALONE) -> PixelStore:
+        """The pictures of a view, decoded unless the last ones of its name are the same by the same resize rule."""
+        digests, store = self._kept.pop(view.name, ((), None))
+        if store is None or digests != view.digests or not store.same_rule(preprocessing):
+            del store
+            store = decoded(view, preprocessing, listener, ranks)
+        self._kept[view.name] = (view.digests, store)
+        return store
+
+
 def predict_view(
     net: nn.Module,
     view: View,

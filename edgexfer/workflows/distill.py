@@ -26,6 +26,7 @@ from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run,
 from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.compiling import check_compiler
+from edgexfer.training.pictures import Decoded
 from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.baseline import about_baseline, baseline_recipe
 from edgexfer.workflows.data import DataChoice
@@ -100,6 +101,7 @@ class Class:
     labelled: Splits
     members: tuple[Teacher, ...]
     record: dict[str, Any]
+    pictures: Decoded
 
 
 def distill_data(
@@ -154,7 +156,7 @@ def distill_data(
     record = data.record("distill", list(target.argv))
     if extra is not None:
         record["unlabelled"] = {"path": str(extra.resolve()), "images": len(splits.train) - len(labelled.train)}
-    taught = Class(splits, labelled, members, record)
+    taught = Class(splits, labelled, members, record, Decoded())
     return [
         found[number] or _distill_one(taught, student, recipe, place.out, listener, teaching)
         for number, (student, place) in enumerate(zip(students, targets, strict=True))
@@ -185,7 +187,7 @@ def _finished(target: Target, teaching: Teaching, listener: Listener, used: Sequ
 def _distill_one(
     taught: Class, student: Start, recipe: Recipe, out: Path, listener: Listener, teaching: Teaching
 ) -> DistillResult:
-    plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True)
+    plain = prepare_start(taught.splits, student, recipe, listener, has_soft_labels=True, pictures=taught.pictures)
     if teaching.quantization_aware:
         plain = _rounding(plain, recipe, listener)
     run = plain.ranks.once(lambda: finished_run(out))
@@ -213,7 +215,7 @@ def _distill_one(
     if teaching.with_baseline:
         record = {**taught.record, "command": "baseline"}
         wishes = baseline_recipe(recipe, plain.settings, taught.splits, taught.labelled)
-        alone = prepare_start(taught.labelled, student, wishes, listener)
+        alone = prepare_start(taught.labelled, student, wishes, listener, pictures=taught.pictures)
         listener.say(about_baseline(plain.settings, alone.settings))
         baseline = hard_label_baseline(alone, out / BASELINE_FOLDER, listener, record=record)
     return DistillResult(out, run, baseline)

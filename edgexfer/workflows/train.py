@@ -15,6 +15,7 @@ from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
 from edgexfer.training.compiling import check_compiler
 from edgexfer.training.optim import LayerPlan, refuse_single_pictures
+from edgexfer.training.pictures import Decoded
 from edgexfer.training.ranks import ALONE, current_ranks
 from edgexfer.transfer import AUTO, Strategy, transfer
 from edgexfer.transfer.advise import advise
@@ -218,7 +219,13 @@ def _check_beforehand(job: Job, strategy: Strategy) -> None:
 
 
 def prepare_start(
-    splits: Splits, start: Start, recipe: Recipe, listener: Listener, *, has_soft_labels: bool = False
+    splits: Splits,
+    start: Start,
+    recipe: Recipe,
+    listener: Listener,
+    *,
+    has_soft_labels: bool = False,
+    pictures: Decoded | None = None,
 ) -> Job:
     """A training of ``start`` on the splits, every choice made; see ``edgexfer.training.prepare``."""
     return prepare(
@@ -230,6 +237,7 @@ def prepare_start(
         mean=start.mean,
         std=start.std,
         has_soft_labels=has_soft_labels,
+        pictures=pictures,
     )
 
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 
 from edgexfer import nets
+from edgexfer.data import PixelStore, View
 from edgexfer.distill import Hint, Objective
 from edgexfer.errors import DataError, RecipeError, TeacherError, TrainingError
+from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, is_run, read_lines, read_run
 from edgexfer.training import Recipe, Silent
 from edgexfer.training.ranks import Ranks
@@ -311,3 +314,22 @@ def test_single_pictures_a_step_are_refused_by_what_the_command_has(
             DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], recipe, Target(tmp_path / "out"),
             Silent(), Teaching(),
         )  # fmt: skip
+
+
+def test_one_command_decodes_its_pictures_once(
+    teacher: Path, colours: Path, small_net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = importlib.import_module("edgexfer.training.pictures")
+    decoded, real = [], pictures.build_store
+
+    def counting(view: View, rule: Preprocessing, **others: Any) -> PixelStore:
+        decoded.append((view.name, rule.input_size[0]))
+        store: PixelStore = real(view, rule, **others)
+        return store
+
+    monkeypatch.setattr(pictures, "build_store", counting)
+    distill_data(
+        DataChoice(str(colours)), [Start(small_net), Start("cifar-resnet20")], [Start(str(teacher))],
+        Recipe(epochs=1, batch_size=8, image_size=32), Target(tmp_path / "out"), Silent(), Teaching(with_baseline=True),
+    )  # fmt: skip
+    assert decoded == [("train", 32), ("val", 32), ("test", 32)]
