@@ -9,6 +9,7 @@ import click
 
 from edgexfer.cli.common import common_options, data_choice_of, data_options, emit
 from edgexfer.cli.talk import Talk
+from edgexfer.words import counted
 
 
 @click.command("evaluate", epilog="Example: edgexfer evaluate student.onnx photos/")
@@ -33,6 +34,9 @@ def command(model: Path, data: str, split: str, as_json: bool, **options: Any) -
     choice = data_choice_of(data, options)
     with Talk() as talk:
         result = evaluate(model, choice, split, talk)
-    lines = [f"top-1 {result['top1']:.4f} ({result['images']} pictures of the {result['split']} split)"]
+    told = f"{counted(result['images'], 'picture')} of the {result['split']} split"
+    if result["skipped"]:
+        told += f"; {counted(len(result['skipped']), 'picture')} of {data} left out"
+    lines = [f"top-1 {result['top1']:.4f} ({told})"]
     lines += [f"  {name}: {c['top1']:.4f} ({c['images']})" for name, c in result["per_class"].items()]
     emit(result, as_json, "\n".join(lines))

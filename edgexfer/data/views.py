@@ -24,7 +24,7 @@ class View:
         labels: Positions in the class names, ``(N,)``.
         read: Gives picture ``i`` upright, RGB, at full size.
         digests: SHA-256 of each picture's content, in hexadecimal.
-        skipped: ``(file, reason)`` of pictures that were left out; filled by ``load_labelled`` only.
+        skipped: ``(file, reason)`` of pictures that were left out; filled where a whole source is scored.
         tie: Finds ``groups``, once, when they are first asked for; ``None`` where every picture stands for itself.
     """
 

@@ -29,7 +29,7 @@ from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import identity_of_weights, leave_run
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import refuse_single_pictures
-from edgexfer.training.pictures import EVAL_BATCH, Decoded, predict_view
+from edgexfer.training.pictures import EVAL_BATCH, Decoded, predict_view, tell_of
 from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
@@ -179,12 +179,7 @@ def prepare(
         if fitting != settings.image_size:
             settings = Settings(**{**settings.to_dict(), "image_size": fitting})
             reasons.append(f"image_size {fitting} (the nearest that {model} takes)")
-    for note in splits.notes:
-        listener.say(note)
-    for file, reason in splits.skipped[:10]:
-        listener.warn(f"left out {file}: {reason}")
-    if len(splits.skipped) > 10:
-        listener.warn(f"... and {len(splits.skipped) - 10} more pictures left out")
+    tell_of(splits, listener)
     counts = ", ".join(f"{len(view)} {name}" for name, view in split_views(splits).items())
     listener.say(f"{splits.source}: {len(splits.classes)} classes; pictures: {counts}")
     if reasons:

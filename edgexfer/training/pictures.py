@@ -1,19 +1,39 @@
-"""Pictures decoded once, and what a network says of them: alone, or with several processes that share the work."""
+"""Pictures: those left out are told, the others decoded once and, alone or with several processes, asked about."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from edgexfer.data import Loader, PixelStore, View, build_store, share_store
+from edgexfer.data import Loader, PixelStore, Splits, View, build_store, share_store
 from edgexfer.errors import TrainingError
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.training.listener import Listener
 from edgexfer.training.ranks import ALONE, Ranks
 from edgexfer.training.scoring import Predictions, predict
+from edgexfer.words import counted
 
 EVAL_BATCH = 64
+NAMED = 10
+"""Pictures left out that are named, at most; the others are counted."""
+
+
+def tell_of(splits: Splits, listener: Listener) -> None:
+    """Says what is to be known of a data set: its notes, and the pictures that cannot be used."""
+    for note in splits.notes:
+        listener.say(note)
+    warn_of_left_out(splits.skipped, listener)
+
+
+def warn_of_left_out(skipped: Sequence[tuple[str, str]], listener: Listener) -> None:
+    """Names the pictures that cannot be used, each with its reason and what to do."""
+    for file, reason in skipped[:NAMED]:
+        listener.warn(f"left out {file}: {reason}")
+    if len(skipped) > NAMED:
+        listener.warn(f"... and {counted(len(skipped) - NAMED, 'more picture')} left out")
 
 
 class Decoded:

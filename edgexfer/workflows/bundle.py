@@ -9,6 +9,7 @@ from edgexfer.errors import DataError
 from edgexfer.export.bundle import write_bundle
 from edgexfer.export.metadata import read_info
 from edgexfer.training import Listener
+from edgexfer.training.pictures import tell_of
 from edgexfer.workflows.data import DataChoice, held_out, in_batches, spread_sample
 from edgexfer.workflows.remembered import load_as_cut, warn_of_known_pictures
 
@@ -34,6 +35,7 @@ def make_bundle(
     data.refuse_among_pictures(out)
     info = read_info(artifacts[0])
     splits = load_as_cut(info.cut, data, listener)
+    tell_of(splits, listener)
     unknown = [name for name in splits.classes if name not in info.classes]
     if unknown:
         raise DataError(f"{str(artifacts[0])!r} does not know these classes of {data.source!r}: {', '.join(unknown)}")

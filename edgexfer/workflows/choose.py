@@ -20,6 +20,7 @@ from edgexfer.report.gather import gather
 from edgexfer.report.records import Found
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
 from edgexfer.training import Listener
+from edgexfer.training.pictures import tell_of
 from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
 from edgexfer.workflows.data import DataChoice, held_out
 from edgexfer.workflows.evaluate import onnx_logits
@@ -186,6 +187,7 @@ def _cut_for(files: Sequence[tuple[str, Path]], data: DataChoice, listener: List
                 told[label] = cut
     cuts = set(told.values())
     splits = load_as_cut(cuts.pop() if len(cuts) == 1 else None, data, listener)
+    tell_of(splits, listener)
     for label, cut in told.items():
         warn_of_known_pictures(cut.fingerprint, splits, listener, repr(label))
     return splits

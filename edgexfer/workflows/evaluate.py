@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.runs import Run, read_run
 from edgexfer.training import Listener, top1
 from edgexfer.training.compute import find_device
-from edgexfer.training.pictures import decoded, predict_view
+from edgexfer.training.pictures import decoded, predict_view, tell_of, warn_of_left_out
 from edgexfer.workflows.data import DataChoice, held_out, in_batches
 from edgexfer.workflows.remembered import (
     is_of_the_same_source,
@@ -38,7 +39,8 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
         listener: Hears how it goes.
 
     Returns:
-        ``{"top1", "images", "split", "per_class": {name: {"top1", "images"}}}``.
+        ``{"top1", "images", "split", "per_class": {name: {"top1", "images"}}, "skipped": [{"file", "reason"}]}``, the
+        last of the whole data.
     """
     known = read_run(model) if model.is_dir() else read_info(model)
     run = known if isinstance(known, Run) else None
@@ -49,15 +51,23 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
         for index, name in enumerate(known.classes)
         if (chosen := view.labels == index).any()
     }
-    return {"top1": top1(logits, view.labels), "images": len(view), "split": view.name, "per_class": per_class}
+    return {
+        "top1": top1(logits, view.labels),
+        "images": len(view),
+        "split": view.name,
+        "per_class": per_class,
+        "skipped": [{"file": file, "reason": reason} for file, reason in view.skipped],
+    }
 
 
 def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Listener) -> View:
     """The pictures to score, their labels in the order of the classes that the model knows."""
     if split == "all":
-        return load_labelled(
+        view = load_labelled(
             data.source, known.classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
         )
+        warn_of_left_out(view.skipped, listener)
+        return view
     if isinstance(known, ArtifactInfo):
         splits = load_as_cut(known.cut, data, listener)
     elif is_of_the_same_source(known, data):
@@ -65,10 +75,11 @@ def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Lis
         warn_of_known_pictures(known.splits_fingerprint, splits, listener)
     else:
         splits = data.load(listener)
+    tell_of(splits, listener)
     view = {"auto": held_out(splits), "val": splits.val, "test": splits.test}[split]
     if view is None:
         raise DataError(f"{data.source!r} has no test split; use --split val or --split all")
-    return map_labels(view, splits.classes, known.classes, data.source)
+    return replace(map_labels(view, splits.classes, known.classes, data.source), skipped=splits.skipped)
 
 
 def _run_logits(run: Run, folder: Path, view: View, listener: Listener) -> np.ndarray:

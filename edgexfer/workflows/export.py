@@ -14,6 +14,7 @@ from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
 from edgexfer.runs import Run, read_run, weights_sha256
 from edgexfer.training import Listener
+from edgexfer.training.pictures import tell_of
 from edgexfer.workflows.data import held_out, in_batches, spread_sample
 from edgexfer.workflows.remembered import cut_of, load_remembered, warn_of_changed_network
 
@@ -64,6 +65,7 @@ def export_run(
     """
     run = read_run(folder)
     splits = load_remembered(run, choice.data, choice.data_root, listener)
+    tell_of(splits, listener)
     warn_of_changed_network(run, listener)
     request = ExportRequest(
         model=run.model,
