@@ -198,7 +198,7 @@ def accuracy_of(path: Path, splits: Splits, view: View, source: str) -> Accuracy
 
     Raises:
         DataError: It does not know every class of the data.
-        FormatError: It takes no pixels, or is no artifact of ours.
+        FormatError: It is no artifact of ours.
     """
     labelled = map_labels(view, splits.classes, read_info(path).classes, source)
     right = np.argmax(onnx_logits(path, labelled), axis=1) == labelled.labels

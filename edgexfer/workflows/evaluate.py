@@ -10,7 +10,7 @@ import numpy as np
 
 from edgexfer import nets
 from edgexfer.data import View, load_labelled, map_labels
-from edgexfer.errors import DataError, FormatError
+from edgexfer.errors import DataError
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.runs import Run, read_run
 from edgexfer.training import Listener, top1
@@ -91,15 +91,9 @@ def _run_logits(run: Run, folder: Path, view: View, listener: Listener) -> np.nd
 
 
 def onnx_logits(path: Path, view: View) -> np.ndarray:
-    """What an ONNX file of ours says of a view's pictures, ``(N, K)``.
-
-    Raises:
-        FormatError: The file takes normalised floats.
-    """
+    """What an ONNX file of ours says of a view's pictures, ``(N, K)``, whether it takes pixels or normalised floats."""
     from edgexfer.classifier import Classifier
 
-    info = read_info(path)
-    if info.input != "uint8":
-        raise FormatError(f"{str(path)!r} takes normalised floats; evaluate the file exported with --input uint8")
+    preprocessing = read_info(path).preprocessing
     classifier = Classifier(path)
-    return np.concatenate([classifier.logits(pixels) for pixels in in_batches(view, info.preprocessing)])
+    return np.concatenate([classifier.logits(pixels) for pixels in in_batches(view, preprocessing)])

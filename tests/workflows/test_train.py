@@ -12,7 +12,8 @@ from edgexfer.runs import read_lines, read_run
 from edgexfer.training import Recipe, Silent, prepare, top1
 from edgexfer.transfer import Strategy
 from edgexfer.workflows.data import DataChoice, held_out, spread_sample
-from edgexfer.workflows.evaluate import evaluate
+from edgexfer.workflows.evaluate import evaluate, onnx_logits
+from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.remembered import load_remembered
 from edgexfer.workflows.train import Start, Target, finetune_data
 from tests.heard import Heard
@@ -50,6 +51,19 @@ def test_evaluate_agrees_with_the_run(teacher: Path, colours: Path) -> None:
     assert found["top1"] == pytest.approx(read_run(teacher).scores["test_top1"])
     assert sum(part["images"] for part in found["per_class"].values()) == found["images"]
     assert evaluate(teacher, DataChoice(str(colours)), "all", Silent())["images"] == 60
+
+
+def test_a_file_that_takes_floats_is_scored_as_one_that_takes_pixels(
+    teacher: Path, colours: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / "uint8.onnx", tmp_path / "float.onnx"]
+    for path in files:
+        export_run(teacher, path, ExportChoice(input=path.stem), Silent())
+    pixels, floats = (evaluate(path, DataChoice(str(colours)), "auto", Silent()) for path in files)
+    assert pixels == floats and floats["top1"] > 0.8
+    splits = load_remembered(read_run(teacher), None, None)
+    logits = [onnx_logits(path, held_out(splits)) for path in files]
+    np.testing.assert_allclose(logits[1], logits[0], rtol=0, atol=1e-4)
 
 
 def test_targets_are_not_overwritten(teacher: Path, colours: Path, small_net: str, tmp_path: Path) -> None:
