@@ -19,6 +19,7 @@ from edgexfer.training.pictures import decoded, predict_view, tell_of, warn_of_l
 from edgexfer.workflows.data import DataChoice, held_out, in_batches
 from edgexfer.workflows.remembered import (
     is_of_the_same_source,
+    learned_from,
     load_as_cut,
     split_as_learned,
     warn_of_changed_network,
@@ -30,7 +31,7 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
     """Top-1 of ``model``, overall and by class.
 
     A run's own data is split as the run split it, also for what was exported of it, unless ``data`` says how; a warning
-    says where a run's split differs.
+    says where a run's split differs, or where pictures that it learned from count.
 
     Args:
         model: A run folder or an ONNX file of ours.
@@ -63,11 +64,16 @@ def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> d
 def _view(data: DataChoice, known: Run | ArtifactInfo, split: str, listener: Listener) -> View:
     """The pictures to score, their labels in the order of the classes that the model knows."""
     if split == "all":
-        view = load_labelled(
+        whole = load_labelled(
             data.source, known.classes, whole=True, strict=data.strict, data_root=data.data_root, download=data.download
         )
-        warn_of_left_out(view.skipped, listener)
-        return view
+        warn_of_left_out(whole.skipped, listener)
+        if learned_from(known, data, listener):
+            listener.warn(
+                f"--split all takes the pictures of {data.source!r} that the run learned from too: the score is too"
+                " good; leave --split out for those that it held out"
+            )
+        return whole
     if isinstance(known, ArtifactInfo):
         splits = load_as_cut(known.cut, data, listener)
     elif is_of_the_same_source(known, data):

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgexfer.data import Splits
 from edgexfer.errors import DataError, FormatError
-from edgexfer.export.metadata import Cut
+from edgexfer.export.metadata import ArtifactInfo, Cut
 from edgexfer.nets import source_sha256
 from edgexfer.runs import Run, is_run, read_run
 from edgexfer.training import Listener
@@ -126,6 +126,17 @@ def load_as_cut(cut: Cut | None, data: DataChoice, listener: Listener) -> Splits
         if splits.fingerprint == cut.fingerprint:
             return splits
     return data.load(listener)
+
+
+def learned_from(known: Run | ArtifactInfo, data: DataChoice, listener: Listener) -> bool:
+    """Whether a run, or that of an artifact, was made from ``data``: from that place, or the very same pictures."""
+    if isinstance(known, Run) and is_of_the_same_source(known, data):
+        return True
+    with contextlib.suppress(DataError, FormatError):  # such as other classes, or a run that does not say
+        cut = cut_of(known) if isinstance(known, Run) else known.cut
+        if cut is not None:
+            return dataclasses.replace(data, **cut.rules).load(listener).fingerprint == cut.fingerprint
+    return False
 
 
 def is_of_the_same_source(run: Run, data: DataChoice) -> bool:

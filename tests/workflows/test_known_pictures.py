@@ -72,6 +72,21 @@ def exported(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifact
 
 
+def test_where_all_pictures_count_those_that_the_run_learned_from_are_told(
+    photos: Path, learned: Path, exported: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(photos, tmp_path / "moved"))
+    for model, data in ((learned, photos), (learned, moved), (exported, moved)):
+        heard = Heard()
+        assert evaluate(model, DataChoice(str(data)), "all", heard)["images"] == 60
+        (said,) = warnings(heard)
+        assert f"{str(data)!r} that the run learned from too: the score is too good; leave --split out" in said
+    Image.new("RGB", (40, 40), "red").save(moved / "red" / "more.png")
+    for model in (learned, exported):
+        heard = Heard()
+        assert evaluate(model, DataChoice(str(moved)), "all", heard)["images"] == 61 and not warnings(heard)
+
+
 def test_what_was_exported_remembers_how_the_data_was_cut(
     photos: Path, learned: Path, exported: Path, tmp_path: Path
 ) -> None:
