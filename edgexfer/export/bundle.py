@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from edgexfer.device import bundle_files
 from edgexfer.errors import DeviceError
+from edgexfer.export.beside import of_another
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.files import FORMAT, refuse_overwrite, remove, sha256_file, write_json
 from edgexfer.preprocessing import Preprocessing
@@ -130,6 +131,7 @@ def _fitting(artifacts: Sequence[Path], given: Samples) -> list[ArtifactInfo]:
     infos = [read_info(path) for path in artifacts]
     for path, info in zip(artifacts, infos, strict=True):
         mistakes += _strangers(path, info, artifacts[0], infos[0], given.classes)
+    mistakes += of_another(artifacts, infos)
     mistakes += _misfits(given, infos[0].preprocessing.input_size)
     if mistakes:
         raise DeviceError("; ".join(mistakes))

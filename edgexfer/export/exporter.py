@@ -15,6 +15,7 @@ from torch import nn
 
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, parity
+from edgexfer.export.beside import is_same, remove_strangers
 from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Proof
 from edgexfer.export.opsets import lower
@@ -92,6 +93,7 @@ def export_network(
     """Writes ``out`` and ``<stem>.proof.json`` once ONNX Runtime has given PyTorch's answers.
 
     With ``int8`` also ``<stem>.int8.onnx`` and ``<stem>.plan.json``, once they are measured against the float32 file.
+    With ``force``, those of a float32 file that is replaced are removed.
 
     Args:
         net: The trained network (``embed``, ``classify``); not changed.
@@ -109,10 +111,8 @@ def export_network(
     check_request(request, out, pictures)
     files = Files.beside(out)
     plan = read_plan(request.plan) if request.int8 and request.plan is not None else None
-    written = [files.float32, files.proof]
-    if request.int8:
-        written += [files.int8] if plan is not None else [files.int8, files.plan]
-    for path in written:
+    follows_own = is_same(files.plan, request.plan)
+    for path in (files.float32, files.proof, files.int8, *([files.plan] if request.int8 and not follows_own else [])):
         refuse_overwrite(path, request.force)
     answers = _Answers.of(net, request, pictures)
     folding = _fold(net, request, pictures, say)
@@ -121,6 +121,8 @@ def export_network(
     proven = _prove(model, answers, folding, request)
     content = graph.to_bytes(proven.model)
     _write(files.float32, content, form)
+    if request.force:
+        remove_strangers(files, content, proven.info.digest, say, read=[request.plan])
     proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"], "form": asdict(form)}
     if machine is not None:
         proof["target"] = asdict(machine)
@@ -135,12 +137,12 @@ def export_network(
     options = Options(machine.arithmetic if machine else None, request.calibration, request.max_drop, pictures.tuning)
     made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
     _write(files.int8, made.content, form)
-    if plan is None:
+    if not follows_own:
         write_plan(files.plan, made.plan)
     write_json(files.proof, {**proof, "int8": _int8_proof(files.int8, made)})
     for sentence in made.verdict:
         say(sentence)
-    return replace(result, int8=Int8Result(files.int8, request.plan or files.plan, made))
+    return replace(result, int8=Int8Result(files.int8, files.plan, made))
 
 
 def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Proven:

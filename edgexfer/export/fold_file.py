@@ -18,8 +18,10 @@ import onnx
 
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export import figures, graph
+from edgexfer.export.beside import remove_strangers
 from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, info_of
+from edgexfer.export.request import Files
 from edgexfer.export.runtime import open_session, run
 from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, to_json, write_bytes, write_text
 from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
@@ -58,10 +60,10 @@ def fold_file(
         FoldError: The fold could not be proven.
         WouldOverwriteError: A file exists and ``force`` is off.
     """
-    proof_file = out.with_name(out.stem + ".proof.json")
+    files = Files.beside(out)
     if out.suffix != ".onnx":
         raise ExportError(f"the output is {str(out)!r}; expected a name that ends in .onnx")
-    for target in (out, proof_file):
+    for target in (out, files.proof):
         refuse_overwrite(target, force)
     model = read_onnx(path)
     info = info_of(model, str(path))
@@ -73,8 +75,12 @@ def fold_file(
     made = labelled if info is None else _relabel(folded, labelled, info, record["parent_sha256"])
     layers = [{"name": name, "rel_error_f64": error} for name, error in folded.proof.layers]
     proof = to_json({"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
-    write_bytes(out, graph.to_bytes(made))
-    write_text(proof_file, proof + "\n")
+    content = graph.to_bytes(made)
+    write_bytes(out, content)
+    if force:
+        labels = info_of(made, str(out))
+        remove_strangers(files, content, None if labels is None else labels.digest, say, read=[path])
+    write_text(files.proof, proof + "\n")
     kept = [{"name": k.name, "reason": k.reason} for k in folded.plan.kept]
     return {
         "artifact": str(out),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgexfer.errors import DeviceError
+from edgexfer.export.beside import of_another
 from edgexfer.export.bundle import BUNDLE_FILE
 from edgexfer.export.metadata import read_info
 from edgexfer.files import sha256_file, write_bytes
@@ -189,17 +190,26 @@ def _bundles(artifacts: Sequence[Path], how: Measuring, place: Path, listener: L
             f"{', '.join(str(path) for path in bare[:3])}: a device takes bundles, and these lie in none; pass --data"
             " DATA to bundle them with its pictures, or make bundles with edgexfer bundle"
         )
-    groups: dict[tuple[object, int], list[Path]] = {}
+    groups: list[tuple[object, list[Path]]] = []
     for path in bare:
         rule = read_info(path).preprocessing
         key = (rule.input_size, rule.resize, rule.crop, rule.interpolation)
-        twin = sum(path.name in {p.name for p in group} for (kind, _), group in groups.items() if kind == key)
-        groups.setdefault((key, twin), []).append(path)
+        fitting = [group for kind, group in groups if kind == key and _may_join(path, group)]
+        if fitting:
+            fitting[0].append(path)
+        else:
+            groups.append((key, [path]))
     made = list(dict.fromkeys(homes.values()))
-    for number, group in enumerate(groups.values()):
+    for number, (_, group) in enumerate(groups):
         if how.data is not None:
             made.append(make_bundle(group, how.data, place / f"bundle-{number}", listener))
     return made
+
+
+def _may_join(path: Path, group: Sequence[Path]) -> bool:
+    """Whether one bundle may hold ``path`` too: no other file has its name, and no int8 one is taken for another's."""
+    together = [*group, path]
+    return path.name not in {one.name for one in group} and not of_another(together, [*map(read_info, together)])
 
 
 def _fresh(path: Path) -> Path:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -23,8 +24,11 @@ SIZE = (12, 16)
 PROOF = {"fold_max_rel_error_f64": None, "max_abs_error": 0.0, "top1_agreement": 1.0, "images": 0}
 
 
-def make(path: Path, classes: tuple[str, ...] = CLASSES, **options: Any) -> Path:
-    made: Path = artifacts.write(path, classes, metadata={"proof": PROOF, "input": "uint8"}, **options)
+def make(path: Path, classes: tuple[str, ...] = CLASSES, parent: Path | None = None, **options: Any) -> Path:
+    metadata: dict[str, Any] = {"proof": PROOF, "input": "uint8"}
+    if parent is not None:
+        metadata["parent_sha256"] = sha256_file(parent)
+    made: Path = artifacts.write(path, classes, metadata=metadata, **options)
     return made
 
 
@@ -53,7 +57,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_a_bundle_holds_what_its_list_says(tmp_path: Path, model: Path) -> None:
-    other = make(tmp_path / "given" / "student.int8.onnx", precision="int8")
+    other = make(tmp_path / "given" / "student.int8.onnx", parent=model, precision="int8")
     made = write([model, other], tmp_path / "out" / "kit")
     assert made == tmp_path / "out" / "kit"
     value = json.loads((made / "bundle.json").read_text(encoding="utf-8"))
@@ -209,6 +213,16 @@ def test_artifacts_that_do_not_fit(tmp_path: Path, models: Callable[[Path], list
     with pytest.raises(DeviceError, match=message):
         write(models(tmp_path / "given"), tmp_path / "kit")
     assert not (tmp_path / "kit").exists()
+
+
+def test_int8_of_another_file_is_refused(tmp_path: Path, model: Path) -> None:
+    other = make(tmp_path / "other.onnx", shift=0.1)
+    stale = make(tmp_path / "given" / "student.int8.onnx", parent=other, precision="int8")
+    message = f"student.int8.onnx' was quantized from {sha256_file(other)[:12]}, not from {str(model)!r}: make it anew"
+    with pytest.raises(DeviceError, match=re.escape(message)):
+        write([model, stale], tmp_path / "kit")
+    assert write([stale], tmp_path / "alone").is_dir()
+    assert write([model, other, stale], tmp_path / "all").is_dir()
 
 
 def test_a_foreign_model_is_refused(tmp_path: Path) -> None:

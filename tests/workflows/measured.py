@@ -46,10 +46,11 @@ def proof(artifact_path: Path, **figures: Any) -> Path:
     return path
 
 
-def full(path: Path, **options: Any) -> Path:
+def full(path: Path, parent: Path | None = None, **options: Any) -> Path:
     """An artifact that may be bundled, with its proof inside."""
     proven = {"proof": {"fold_max_rel_error_f64": None, "max_abs_error": 0.0, "top1_agreement": 1.0, "images": 4}}
-    return artifact(path, metadata={"input": "uint8", **proven}, **options)
+    made_of = {} if parent is None else {"parent_sha256": sha256_file(parent)}
+    return artifact(path, metadata={"input": "uint8", **proven, **made_of}, **options)
 
 
 def bundled(out: Path, *paths: Path, tar: bool = False) -> Path:

@@ -13,6 +13,7 @@ from edgexfer.results import Budget, Outcome, run_bench
 from edgexfer.workflows import measuring as measuring_module
 from edgexfer.workflows.candidates import Wishes
 from edgexfer.workflows.choose import choose_from
+from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.measuring import Measuring
 from tests.heard import Heard
 from tests.workflows.measured import bundled, full
@@ -42,3 +43,20 @@ def test_a_model_that_answers_wrongly_on_a_device_spoils_no_other(
     status = "interrupted"
     with pytest.raises(DeviceError, match=r"pi gave no whole result \(interrupted\)"):
         choose_from([bundle], Budget(latency_s=1.0), Wishes(), Heard(), measuring=replace(how, out=tmp_path / "out2"))
+
+
+def test_int8_of_another_file_goes_to_a_device_in_a_bundle_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old = full(tmp_path / "new" / "a.onnx"), full(tmp_path / "old" / "a.onnx", shift=0.1)
+    int8 = full(tmp_path / "old" / "a.int8.onnx", parent=old, precision="int8")
+    groups: list[list[Path]] = []
+
+    def make_bundle(group: list[Path], _: Any, out: Path, __: Any) -> Path:
+        groups.append(list(group))
+        return out
+
+    monkeypatch.setattr(measuring_module, "make_bundle", make_bundle)
+    how = Measuring("pi", data=DataChoice("digits"))
+    measuring_module._bundles([int8, new, old], how, tmp_path, Heard())
+    assert groups == [[int8, old], [new]]
