@@ -30,6 +30,7 @@ from edgexfer.studies.folder import (
 from edgexfer.studies.page import write_page
 from edgexfer.studies.values import Lab, Measured, Study, StudyResult
 from edgexfer.training import Listener
+from edgexfer.training.compute import within_memory
 from edgexfer.training.job import split_views
 from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
@@ -54,6 +55,7 @@ class StudyTarget:
     argv: tuple[str, ...] = ()
 
 
+@within_memory("pass --fast")
 def run_study(
     name: str,
     data: DataChoice,

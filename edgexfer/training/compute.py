@@ -11,8 +11,9 @@ import copy
 import hashlib
 import json
 import platform
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ MEASURED_STEPS = 4
 LEAST_GAIN = 1.1
 """How many times as fast as plain float32 another way must be to be taken."""
 COMPUTE_FILE = "compute.json"
+_FULL = ("out of memory", "t allocate memory")
+"""What PyTorch says, on any device, where memory has run out."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,23 @@ class Compute:
 
 
 CANDIDATES = (Compute(), Compute(channels_last=True), Compute("bfloat16", channels_last=True))
+
+
+@contextlib.contextmanager
+def within_memory(remedy: str = "lower --batch-size or --image-size") -> Iterator[None]:
+    """Tells a full memory, of a GPU or of the machine, in one line with the remedy.
+
+    Raises:
+        TrainingError: It is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _FULL):
+            raise
+        asked = re.search(r"allocate [\d.,]+ \w+", str(error))
+        more = f", where it was to {asked.group()} more" if asked else ""
+        raise TrainingError(f"memory ran out{more}: {remedy}, or end what else takes memory") from error
 
 
 def fastest(seconds: Mapping[Compute, float]) -> Compute:

@@ -13,6 +13,7 @@ from typing import Any
 from edgexfer.data import Splits
 from edgexfer.errors import EdgexferError, RecipeError
 from edgexfer.training import Listener, Recipe
+from edgexfer.training.compute import within_memory
 from edgexfer.transfer import STRATEGIES, Strategy, transfer
 from edgexfer.transfer.advise import Advice, advise, seconds_by_strategy
 from edgexfer.transfer.source_classes import Nearest, nearest_source_classes
@@ -73,6 +74,7 @@ class AdvisedModel:
         return value
 
 
+@within_memory("lower --image-size or pass --device cpu")
 def advise_data(
     data: DataChoice, starts: Sequence[Start], recipe: Recipe, listener: Listener, *, verify: bool = False
 ) -> list[AdvisedModel]:

@@ -26,6 +26,7 @@ from edgexfer.runs import BASELINE_FOLDER, PREDICTIONS_FILE, RESUME_FOLDER, Run,
 from edgexfer.training import Job, Listener, Recipe
 from edgexfer.training.checkpoint import interrupted_settings
 from edgexfer.training.compiling import check_compiler
+from edgexfer.training.compute import within_memory
 from edgexfer.training.pictures import Decoded
 from edgexfer.training.ranks import current_ranks
 from edgexfer.workflows.baseline import about_baseline, baseline_recipe
@@ -104,6 +105,7 @@ class Class:
     pictures: Decoded
 
 
+@within_memory()
 def distill_data(
     data: DataChoice,
     students: Sequence[Start],

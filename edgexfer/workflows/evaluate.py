@@ -14,7 +14,7 @@ from edgexfer.errors import DataError
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.runs import Run, read_run
 from edgexfer.training import Listener, top1
-from edgexfer.training.compute import find_device
+from edgexfer.training.compute import find_device, within_memory
 from edgexfer.training.pictures import decoded, predict_view, tell_of, warn_of_left_out
 from edgexfer.workflows.data import DataChoice, held_out, in_batches
 from edgexfer.workflows.remembered import (
@@ -27,6 +27,7 @@ from edgexfer.workflows.remembered import (
 )
 
 
+@within_memory("set CUDA_VISIBLE_DEVICES= to compute on the processor")
 def evaluate(model: Path, data: DataChoice, split: str, listener: Listener) -> dict[str, Any]:
     """Top-1 of ``model``, overall and by class.
 

@@ -14,6 +14,7 @@ from edgexfer.files import printable, refuse_overwrite, remove
 from edgexfer.runs import RESUME_FOLDER, Run, is_run, read_run
 from edgexfer.training import Job, Listener, Recipe, prepare
 from edgexfer.training.compiling import check_compiler
+from edgexfer.training.compute import within_memory
 from edgexfer.training.optim import LayerPlan, refuse_single_pictures
 from edgexfer.training.pictures import Decoded
 from edgexfer.training.ranks import ALONE, current_ranks
@@ -127,6 +128,7 @@ class Target:
         current_ranks().once(lambda: remove(self.out))
 
 
+@within_memory()
 def finetune_data(
     data: DataChoice, start: Start, recipe: Recipe, target: Target, listener: Listener, strategy: Strategy | None = None
 ) -> Run:

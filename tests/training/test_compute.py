@@ -15,6 +15,7 @@ from edgexfer.training.compute import (
     recall_compute,
     remember_compute,
     seconds_a_step,
+    within_memory,
 )
 
 CPU = torch.device("cpu")
@@ -80,3 +81,25 @@ def test_a_loss_without_parameters_is_named() -> None:
         seconds_a_step(
             nn.Flatten(), lambda net, b: {"loss": net(b["inputs"]).sum()}, batches(), Compute(), CPU, steps=1
         )
+
+
+def test_memory_that_runs_out_is_told_with_the_remedy() -> None:
+    with pytest.raises(
+        TrainingError, match=r"ran out, where it was to allocate 4\d{18} bytes more: lower --batch-size"
+    ):
+        with within_memory():
+            torch.empty(1 << 60)
+    told = (
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which 5 are free."
+    )
+    with pytest.raises(TrainingError) as caught:
+        with within_memory("lower --image-size"):
+            raise torch.OutOfMemoryError(told)
+    remedy = "lower --image-size, or end what else takes memory"
+    assert str(caught.value) == f"memory ran out, where it was to allocate 20.00 MiB more: {remedy}"
+    with pytest.raises(TrainingError, match="^memory ran out: lower --batch-size or --image-size, or end"):
+        with within_memory():
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB, max allowed: 9.07 GB)")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        with within_memory():
+            torch.ones(2, 3) @ torch.ones(2, 3)
