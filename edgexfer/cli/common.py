@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import tomllib
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -21,6 +22,8 @@ from edgexfer.errors import EdgexferError, RecipeError
 from edgexfer.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 
 def common_options(*, seed: bool = True, force: bool = True) -> Callable[[F], Callable[..., Any]]:
@@ -38,6 +41,8 @@ def common_options(*, seed: bool = True, force: bool = True) -> Callable[[F], Ca
                     raise
                 where = f" {error.filename!r}" if error.filename else ""
                 _fail(f"{error.strerror or error}{where}", debug)
+            except KeyboardInterrupt:
+                _interrupted()
 
         decorated: Callable[..., Any] = wrapped
         decorated = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(decorated)
@@ -52,11 +57,20 @@ def common_options(*, seed: bool = True, force: bool = True) -> Callable[[F], Ca
     return decorate
 
 
-def _fail(message: str, debug: bool) -> None:
+def _fail(message: str, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
     sys.exit(1)
+
+
+def _interrupted() -> NoReturn:
+    """Ends the command with the code of an interrupt, and says how to go on where it can be gone on with."""
+    given = click.get_current_context().params
+    goes_on = "resume" in given and given.get("search", True)  # choose has something to go on with in a search only
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one speaks
+        click.echo("Interrupted" + ("; the same command with --resume goes on from there" if goes_on else ""), err=True)
+    sys.exit(INTERRUPTED)
 
 
 def emit(result: Mapping[str, Any] | list[Any], as_json: bool, plain: str) -> None:

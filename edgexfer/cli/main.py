@@ -65,7 +65,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Each command explains itself: edgexfer distill --help. Exit codes: 0 done, 1 an error, 2 wrong usage.",
+    epilog="Each command explains itself: edgexfer distill --help. Exit codes: 0 done, 1 an error, 2 wrong usage,"
+    " 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgexfer")
 def cli() -> None:

@@ -114,3 +114,29 @@ def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="what went wrong"), Talk(tmp_path / "log.txt") as talk:
         talk.say("a sentence")
         raise ValueError("what went wrong")
+
+
+@pytest.mark.parametrize(
+    ("place", "command", "told"),
+    [
+        (
+            "edgexfer.workflows.train.finetune_data",
+            ["finetune", "digits", "--model", "resnet18", "--out", "run"],
+            "Interrupted; the same command with --resume goes on from there",
+        ),
+        ("edgexfer.workflows.evaluate.evaluate", ["evaluate", ".", "digits"], "Interrupted"),
+        ("edgexfer.workflows.choose.choose_from", ["choose", ".", "--budget-ms", "20"], "Interrupted"),
+    ],
+)
+def test_an_interrupt_is_one_line_with_code_130(
+    place: str, command: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(place, stopped)
+    result = run(*command)
+    assert (result.exit_code, result.stderr) == (130, f"{told}\n")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert (run(*command).exit_code, run(*command).stderr) == (130, "")
