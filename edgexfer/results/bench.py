@@ -13,10 +13,10 @@ from pathlib import Path
 from edgexfer.device import script
 from edgexfer.errors import DeviceError
 from edgexfer.files import refuse_overwrite
+from edgexfer.results.archive import bundle_folder
 from edgexfer.version import __version__
 
 VERSION = "EDGEXFER_VERSION"  # how bench.py learns the version where there is no bundle to tell it
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _SPEAKER = re.compile(r"^(usage: )?(bench\.py: )?(error: )?")
 
 
@@ -35,7 +35,7 @@ def run_bench(
     """Verifies and times ``target`` with ``bench.py`` in a process of its own; its talk goes to our stderr.
 
     Args:
-        target: An ONNX file or a bundle folder.
+        target: An ONNX file or a bundle, a folder or packed.
         out: The result file; ``None`` for ``bench-<host>-<UTC time>.json`` in the working folder.
         min_seconds: Least time a configuration is measured.
         min_runs: Least inferences a configuration is measured.
@@ -49,11 +49,12 @@ def run_bench(
         The result file.
 
     Raises:
-        DeviceError: The target is missing or packed, or the script failed; the message is the script's last one.
+        DeviceError: The target is missing or damaged, or the script failed; the message is the script's last one.
         WouldOverwriteError: ``out`` exists and ``force`` is off.
     """
     for one in (target, *more):
-        _check(one)
+        if not one.exists():
+            raise DeviceError(f"there is no {str(one)!r}; name an ONNX file or a bundle")
     words = ["--min-seconds", str(min_seconds), "--min-runs", str(min_runs), *options]
     words += ["--threads", threads] if threads is not None else []
     if out is not None:
@@ -61,22 +62,15 @@ def run_bench(
         words += ["--out", str(out)]
     words += ["--verify-only"] if verify_only else []
     words += ["--force"] if force else []
-    code, answer, talk = _run([sys.executable, str(script("bench.py")), *words, "--", *map(str, (target, *more))])
+    with tempfile.TemporaryDirectory(prefix="edgexfer-bench-") as place:
+        targets = [bundle_folder(one, Path(place) / str(number)) for number, one in enumerate((target, *more))]
+        code, answer, talk = _run([sys.executable, str(script("bench.py")), *words, "--", *map(str, targets)])
     made = Path(answer.strip().splitlines()[-1]) if answer.strip() else None
     if code != 0:
         raise DeviceError(_failure(code, talk, made))
     if made is None or not os.path.isfile(made):
         raise DeviceError(f"bench.py ended well but left no result ({answer!r}); name one with --out and bench again")
     return made
-
-
-def _check(target: Path) -> None:
-    if not target.exists():
-        raise DeviceError(f"there is no {str(target)!r}; name an ONNX file or a bundle folder")
-    if target.is_file() and target.name.endswith(ARCHIVES):
-        raise DeviceError(
-            f"{str(target)!r} is a packed bundle; unpack it with tar xf {target.name} and name the folder that it makes"
-        )
 
 
 def _run(words: list[str]) -> tuple[int, str, list[str]]:

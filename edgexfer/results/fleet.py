@@ -19,10 +19,10 @@ from typing import Any
 
 from edgexfer.errors import DeviceError
 from edgexfer.files import read_json, sha256_file, write_json
+from edgexfer.results.archive import BUNDLE_FILE, bundle_folder
 from edgexfer.results.devices import FLEET_FILE, Device
 from edgexfer.results.visit import RETRIES_S, FleetRun, Outcome, Tell, Visit
 
-BUNDLE_FILE = "bundle.json"
 LOOK_S = 0.5
 """How often one who waits looks whether somebody pressed Ctrl-C."""
 BEGUN = "begun"
@@ -113,17 +113,7 @@ def _packed(bundle: Path, place: Path) -> tuple[Path, str]:
     Raises:
         DeviceError: It is no bundle.
     """
-    folder = bundle
-    if bundle.is_file() and bundle.name.endswith((".tar.gz", ".tgz")):
-        try:
-            with tarfile.open(bundle) as packed:
-                packed.extractall(place / "unpacked", filter="data")
-        except (tarfile.TarError, OSError) as error:
-            raise DeviceError(
-                f"{str(bundle)!r} is damaged ({error}); make it again with edgexfer bundle --tar"
-            ) from error
-        found = sorted(p.parent for p in (place / "unpacked").glob(f"*/{BUNDLE_FILE}"))
-        folder = found[0] if found else bundle
+    folder = bundle_folder(bundle, place / "unpacked")
     if not (folder / BUNDLE_FILE).is_file():
         raise DeviceError(f"{str(bundle)!r} is no bundle; make one with edgexfer bundle")
     names = [BUNDLE_FILE, *read_json(folder / BUNDLE_FILE, "bundle").get("files", {})]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from edgexfer.export.metadata import read_info
 from edgexfer.files import sha256_file, write_bytes
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.results import FleetRun, named_devices, run_bench, run_fleet
+from edgexfer.results.archive import unpack
 from edgexfer.results.visit import Tell
 from edgexfer.training import Listener
 from edgexfer.workflows.bundle import make_bundle
@@ -101,8 +101,7 @@ def taken_out(archive: Path, sha256: str, out: Path) -> Path:
 def _member(archive: Path, sha256: str, place: Path) -> Path:
     folder = place / hashlib.sha256(str(archive).encode()).hexdigest()[:12]
     if not folder.is_dir():
-        with tarfile.open(archive, "r:gz") as packed:
-            packed.extractall(folder, filter="data")
+        unpack(archive, folder)
     for path in sorted(folder.rglob("*.onnx")):
         if sha256_file(path) == sha256:
             return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edgexfer.errors import DeviceError, WouldOverwriteError
 from edgexfer.results import bench, compare_files, read_result, run_bench
 from edgexfer.version import __version__
 from tests.device import artifacts
+from tests.workflows.measured import bundled, full
 
 
 def measured(target: Path, out: Path | None, **changes: Any) -> Path:
@@ -32,6 +34,16 @@ def test_run_bench_measures_and_its_result_can_be_compared(
     if not found.emulated:
         assert len(found.configs[0].latency_s) >= 40
         assert "no difference shown" in compare_files(made, made, "machine").sentence()
+
+
+def test_a_packed_bundle_is_measured_as_its_folder(tmp_path: Path) -> None:
+    bundle = bundled(tmp_path / "kit.tar.gz", full(tmp_path / "student.onnx"), tar=True)
+    found = read_result(measured(bundle, tmp_path / "r.json", verify_only=True))
+    assert [(one.model, one.status, one.top1 is None) for one in found.configs] == [("student.onnx", "ok", False)]
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DeviceError, match="kit.tar.gz' is damaged .*; make it again with edgexfer bundle --tar"):
+        measured(bundle, tmp_path / "damaged.json", verify_only=True)
 
 
 def test_run_bench_names_its_result_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +71,13 @@ def test_wrong_answers_become_an_error_that_names_the_result(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("make", "changes", "message"),
     [
-        (lambda home: home / "lost.onnx", {}, "there is no '.*lost.onnx'; name an ONNX file or a bundle folder"),
-        (lambda home: touched(home / "kit.tar.gz"), {}, "is a packed bundle; unpack it with tar xf kit.tar.gz"),
+        (lambda home: home / "lost.onnx", {}, "there is no '.*lost.onnx'; name an ONNX file or a bundle$"),
+        (
+            lambda home: touched(home / "kit.tar.gz"),
+            {},
+            "kit.tar.gz' is damaged \\(file could not be opened successfully\\); make it again",
+        ),
+        (lambda home: packed(home / "other.tar"), {}, "other.tar' is no bundle; make one with edgexfer bundle --tar"),
         (lambda home: home, {}, "^'.*' holds no ONNX file; name one, or a bundle folder$"),
         (lambda home: home, {"threads": "0"}, "^argument --threads: '0' is not a number from 1 up$"),
     ],
@@ -72,6 +89,12 @@ def test_errors_of_a_run(tmp_path: Path, make: Callable[[Path], Path], changes: 
 
 def touched(path: Path) -> Path:
     path.touch()
+    return path
+
+
+def packed(path: Path) -> Path:
+    with tarfile.open(path, "w") as archive:
+        archive.add(touched(path.with_name("other")), "other")
     return path
 
 
