@@ -27,7 +27,7 @@ def command(action: str, kinds: tuple[str, ...], older_than: float, as_json: boo
         result = {"cleared": len(gone), "bytes": freed}
         emit(result, as_json, f"{len(gone)} cleared, {people_size(freed)} freed")
         return
-    entries = [entry for entry in kept() if not kinds or entry.kind in kinds]
+    entries = kept(kinds)
     total = sum(entry.size_bytes for entry in entries)
     if action == "size":
         by_kind: dict[str, int] = {}

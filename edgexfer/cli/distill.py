@@ -137,7 +137,7 @@ def objective_of(options: dict[str, Any]) -> Any:
     "--views",
     type=click.IntRange(0),
     help="Ways in which each picture is shown, to which the teachers' answers are kept; 0 keeps none. Default: as many"
-    " as epochs, where the disk has room.",
+    " as epochs, where the disk has room; none with --hint.",
 )
 @click.option("--allow-weak-teacher", is_flag=True, help="Go on with a teacher that is no better than guessing.")
 @click.option(

@@ -43,7 +43,7 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--group-by", metavar="REGEX", help="names with the same match stay on one side")
     parser.add_argument("--cache", metavar="FOLDER", help="default: edgexfer-cache beside the head")
     parser.add_argument("--refit", action="store_true", help="once the accuracy is known, learn from all pictures")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is held out; default: 0")
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of what is held out; default: 0")
     parser.add_argument("--threads", type=_count, metavar="N", help="default: every core")
     parser.add_argument("--force", action="store_true", help="replace the file")
     return parser.parse_args(words)
@@ -103,6 +103,12 @@ def _penalty(text: str) -> Union[float, str]:
 def _count(text: str) -> int:
     if not text.strip().isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return int(text)
 
 

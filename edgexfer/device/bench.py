@@ -56,7 +56,7 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
                         help="onnxruntime (default), openvino")  # fmt: skip
     parser.add_argument("--head", metavar="head.npz", help="check and time a head of adapt.py on top")
     parser.add_argument("--profile", action="store_true", help="tell the time of each operator too")
-    parser.add_argument("--labelled", type=int, metavar="N", help="labelled samples to score (default: all)")
+    parser.add_argument("--labelled", type=_whole, metavar="N", help="labelled samples to score (default: all)")
     parser.add_argument("--verify-only", action="store_true", help="prove the answers, time nothing")
     parser.add_argument("--time-anyway", action="store_true", help="time even on an emulated processor")
     parser.add_argument("--out", metavar="FILE", help="default: bench-<host>-<UTC time>.json here")
@@ -140,6 +140,12 @@ def _counts(text: str) -> Tuple[int, ...]:
 def _count(text: str) -> int:
     if not text.strip().isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return int(text)
 
 

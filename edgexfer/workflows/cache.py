@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.data.index import cache_folder
-from edgexfer.errors import FormatError
+from edgexfer.errors import FormatError, UnknownNameError
 from edgexfer.files import read_json, remove
 from edgexfer.words import counted
 
@@ -49,8 +49,22 @@ class Kept:
         return {**asdict(self), "path": str(self.path)}
 
 
-def kept() -> list[Kept]:
-    """Everything in the cache, by kind, the largest first."""
+def kept(kinds: Iterable[str] = ()) -> list[Kept]:
+    """What is in the cache, by kind, the largest first; only some kinds, where any are named.
+
+    Raises:
+        UnknownNameError: A kind is none of ours, and nothing of it is there.
+    """
+    found, wanted = _everything(), set(kinds)
+    known = dict.fromkeys([*KINDS, *(entry.kind for entry in found)])
+    strangers = sorted(wanted - known.keys())
+    if strangers:
+        named = ", ".join(map(repr, strangers))
+        raise UnknownNameError(f"nothing in the cache is of the kind {named}; allowed: {', '.join(known)}")
+    return [entry for entry in found if not wanted or entry.kind in wanted]
+
+
+def _everything() -> list[Kept]:
     root = cache_folder()
     if not root.is_dir():
         return []
@@ -69,9 +83,12 @@ def clear(kinds: Iterable[str] = (), older_than_days: float = 0.0) -> list[Kept]
     Args:
         kinds: Only these; all if empty.
         older_than_days: Only what was not written to for so long.
+
+    Raises:
+        UnknownNameError: A kind is none of ours, and nothing of it is there.
     """
-    wanted, limit = set(kinds), time.time() - older_than_days * DAY_S
-    gone = [e for e in kept() if (not wanted or e.kind in wanted) and (not older_than_days or e.changed_s < limit)]
+    limit = time.time() - older_than_days * DAY_S
+    gone = [entry for entry in kept(kinds) if not older_than_days or entry.changed_s < limit]
     for entry in gone:
         remove(entry.path)
     return gone

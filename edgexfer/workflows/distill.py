@@ -54,7 +54,7 @@ class Teaching:
         allow_weak: Whether a teacher that is no better than guessing may teach.
         with_baseline: Whether the same student is also trained on hard labels alone, with as many steps.
         views: In how many ways each picture is shown, so that the teachers' outputs can be kept; 0 for another way in
-            every epoch, with the teachers at work in all of them.
+            every epoch, with the teachers at work in all of them, as hints have it.
         unlabelled: A folder of further pictures, without labels, that the teachers label softly.
         names_file: Class names of a teacher that is a weight file or a foreign ONNX file, one a line.
         quantization_aware: Whether a student that is trained already goes on learning with int8's rounding.
@@ -224,7 +224,7 @@ def _distill_one(
 
 
 def _check_together(students: Sequence[Start], recipe: Recipe, teaching: Teaching) -> None:
-    """Refuses what cannot be learned with int8's rounding, or by compiled steps.
+    """Refuses ways to teach that do not go together.
 
     Raises:
         RecipeError: All mistakes found.
@@ -235,6 +235,10 @@ def _check_together(students: Sequence[Start], recipe: Recipe, teaching: Teachin
         mistakes += [
             f"{name} and --compile do not go together; leave one of them out" for name, there in others if there
         ]
+    if teaching.views and teaching.objective.hints:
+        mistakes.append(
+            "--views keeps the teachers' answers, and --hint needs their layers, which are not kept; leave --views out"
+        )
     if mistakes:
         raise RecipeError.gathered(mistakes)
 

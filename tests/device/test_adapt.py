@@ -288,7 +288,9 @@ def test_what_cannot_be_learned_from_is_said(
     assert not (bundle / "head.npz").exists()
 
 
-@pytest.mark.parametrize("words", [["--l2", "0"], ["--l2", "most"], ["--batch", "0"], ["--threads", "x"]])
+@pytest.mark.parametrize(
+    "words", [["--l2", "0"], ["--l2", "most"], ["--batch", "0"], ["--threads", "x"], ["--seed", "-1"]]
+)
 def test_odd_options_are_refused(bundle: Path, run_script: Script, words: list[str]) -> None:
     done = run_script(bundle / "adapt.py", "--data", "x", "--out", "y", *words)
     assert done.returncode == 2

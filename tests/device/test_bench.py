@@ -152,6 +152,7 @@ def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, run_script: Script,
         ["--precision", "0%"],
         ["--precision", "much"],
         ["--scenario", "server"],
+        ["--labelled", "-5"],
     ],
 )
 def test_odd_options_are_refused(run_script: Script, words: list[str]) -> None:

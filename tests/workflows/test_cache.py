@@ -64,3 +64,14 @@ def test_clearing_takes_what_was_named_and_old(own_cache: Path) -> None:
     assert [entry.path for entry in clear(older_than_days=9)] == [made.folder]
     assert "2 cleared" in run("clear")
     assert kept() == [] and json.loads(run("clear", "--json")) == {"cleared": 0, "bytes": 0}
+
+
+@pytest.mark.parametrize("action", ["list", "size", "clear"])
+def test_a_kind_that_there_is_not_is_refused(action: str, own_cache: Path) -> None:
+    filled(own_cache)
+    (own_cache / "newer" / "thing").mkdir(parents=True)
+    result = CliRunner().invoke(cli, ["cache", action, "--kind", "index", "--kind", "teacher"])
+    allowed = "teachers, features, index, pixels, measured, newer"
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: nothing in the cache is of the kind 'teacher'; allowed: {allowed}\n"
+    assert [entry.kind for entry in kept(["newer"])] == ["newer"] and kept(["features"]) == []

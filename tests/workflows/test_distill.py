@@ -305,6 +305,16 @@ def test_what_does_not_go_with_rounding_is_named_together(
     assert not (tmp_path / "out").exists()
 
 
+def test_views_and_hints_are_refused_together(teacher: Path, colours: Path, small_net: str, tmp_path: Path) -> None:
+    hints = Objective(hints=(Hint("a", "b"),))
+    with pytest.raises(RecipeError, match="--views keeps the teachers' answers, and --hint .*; leave --views out$"):
+        distill_data(
+            DataChoice(str(colours)), [Start(small_net)], [Start(str(teacher))], Recipe(), Target(tmp_path / "out"),
+            Silent(), Teaching(hints, views=3),
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
 def test_single_pictures_a_step_are_refused_by_what_the_command_has(
     teacher: Path, colours: Path, small_net: str, tmp_path: Path
 ) -> None:
