@@ -27,22 +27,25 @@ def is_32_bit() -> bool:
 
 
 def ensure(modules: Sequence[str]) -> None:
-    """Makes sure that ``modules`` can be imported, if need be by starting again in the bundle's own environment.
+    """Makes sure that ``modules`` can be imported; starts again in the bundle's own environment where there is one.
 
-    ``./setup.sh`` makes that environment, ``.venv``, beside the scripts. This function does not come back where it
-    starts the same command again in there.
+    ``./setup.sh`` makes that environment, ``.venv``, beside the scripts. It goes before the system's own packages,
+    which may be old ones, but not before an environment that the person chose. This function does not come back where
+    it starts the same command again in there.
 
     Raises:
         DeviceError: Modules are missing and the private environment cannot help.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if not missing:
+    chosen = sys.prefix != sys.base_prefix
+    if chosen and not missing:
         return
     if os.access(PRIVATE, os.X_OK) and not _inside_private() and not os.environ.get(AGAIN):
         os.environ[AGAIN] = "1"
         script = os.path.abspath(sys.argv[0])
         os.execv(PRIVATE, [PRIVATE, script, *sys.argv[1:]])
-    raise DeviceError(_missing(missing))
+    if missing:
+        raise DeviceError(_missing(missing))
 
 
 def run(main: Callable[[], int]) -> int:
@@ -91,5 +94,6 @@ def _missing(modules: Sequence[str]) -> str:
             " install the 64-bit Raspberry Pi OS (Raspberry Pi 3 and newer, Zero 2 W)"
         )
     if _inside_private():
-        return f"the environment {os.path.dirname(os.path.dirname(PRIVATE))!r} lacks {names}; run ./setup.sh again"
+        private = os.path.dirname(os.path.dirname(PRIVATE))
+        return f"the environment {private!r} lacks {names}; run ./setup.sh again, or remove it"
     return f"{names} missing in {sys.executable} (Python {platform.python_version()}); run {HERE}/setup.sh once"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgexfer import device
+from tests.device.device_kit import Script
 
 PYTHON_FILES = [p for p in device.bundle_files() if p.suffix == ".py"]
 SETUP = device.script("setup.sh")
@@ -149,3 +150,32 @@ def test_scripts_start_again_in_the_private_environment(bundle: Path, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r.json").is_file()
+
+
+def test_the_private_environment_goes_before_the_system_s_packages(bundle: Path, tmp_path: Path) -> None:
+    """The system of a board may have an onnxruntime that is too old for the models."""
+    old = tmp_path / "system"
+    for name in ("numpy", "onnxruntime", "PIL"):
+        (old / name).mkdir(parents=True)
+        (old / name / "__init__.py").write_text("raise ImportError('an old one')\n")
+    system = [sys.executable, "-S", str(bundle / "bench.py"), "--verify-only", "--out"]
+    variables = {**os.environ, "PYTHONPATH": str(old)}
+    done = subprocess.run([*system, str(tmp_path / "old.json")], env=variables, capture_output=True, text=True)
+    assert done.returncode != 0 and "an old one" in done.stderr
+    (bundle / ".venv/bin").mkdir(parents=True)
+    private = bundle / ".venv/bin/python"
+    private.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec "{sys.executable}" "$@"\n')
+    private.chmod(0o755)
+    done = subprocess.run([*system, str(tmp_path / "r.json")], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r.json").is_file()
+
+
+def test_an_environment_that_was_chosen_is_left_for_no_other(bundle: Path, run_script: Script) -> None:
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("needs a virtual environment")
+    (bundle / ".venv/bin").mkdir(parents=True)
+    private = bundle / ".venv/bin/python"
+    private.write_text("#!/bin/sh\nexit 7\n")
+    private.chmod(0o755)
+    assert run_script(bundle / "bench.py", "--verify-only").returncode == 0
