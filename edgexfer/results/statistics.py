@@ -11,7 +11,7 @@ Jing 1995, "On blocking rules for the bootstrap with dependent data").
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgexfer.device import load
 from edgexfer.errors import DeviceError
 
-ENOUGH = {50: 1, 90: 64, 95: 130, 99: 662}
+ENOUGH: Mapping[int, int] = load("_edgexfer_statistics").ENOUGH
 """Least number of samples by percentile: MLPerf Inference's early-stopping counts at 99% confidence."""
 LEAST_TIMES = 30
 RESAMPLES = 2000
@@ -51,9 +51,7 @@ class Interval:
 
 
 def percentile(latency_s: Sequence[float], percent: int) -> float | None:
-    """A percentile in seconds, or ``None`` where too few samples carry it (``ENOUGH``).
-
-    Interpolated linearly between the two nearest samples, as the device does.
+    """A percentile in seconds, as the device computes it; ``None`` where too few samples carry it (``ENOUGH``).
 
     Raises:
         DeviceError: The percentile is none of these and not the median.
@@ -62,7 +60,7 @@ def percentile(latency_s: Sequence[float], percent: int) -> float | None:
         raise DeviceError(f"no percentile {percent!r} is reported; allowed: {', '.join(map(str, ENOUGH))}")
     if len(latency_s) < ENOUGH[percent]:
         return None
-    return float(np.percentile(np.asarray(latency_s, dtype=np.float64), percent))
+    return float(load("_edgexfer_statistics").percentile(sorted(latency_s), percent))
 
 
 def summary(latency_s: Sequence[float]) -> dict[str, float | None]:

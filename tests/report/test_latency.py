@@ -33,7 +33,7 @@ def test_the_page_and_the_device_agree() -> None:
     from edgexfer.device import load
 
     statistics = load("_edgexfer_statistics")
-    assert statistics.ENOUGH == ENOUGH
+    assert statistics.ENOUGH is ENOUGH
     times = [0.001 * (1 + (i * 7919 % 1000) / 350) for i in range(700)]
     told = statistics.summary(times)
     for percent in ENOUGH:
