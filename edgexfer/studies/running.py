@@ -32,6 +32,7 @@ from edgexfer.studies.values import Lab, Measured, Study, StudyResult
 from edgexfer.training import Listener
 from edgexfer.training.compute import within_memory
 from edgexfer.training.job import split_views
+from edgexfer.training.pictures import warn_of_left_out
 from edgexfer.version import __version__
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
@@ -103,6 +104,8 @@ def run_study(
     classes: tuple[str, ...] = ()
     for seed in seeds:
         lab = lab_of(seed)
+        if not measured:
+            warn_of_left_out(lab.splits.skipped, listener)
         classes = lab.splits.classes
         measured.append(_seed(entry, study, lab, target))
     result = StudyResult(

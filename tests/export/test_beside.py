@@ -11,6 +11,7 @@ from torch import nn
 from edgexfer.errors import QuantizationError, WouldOverwriteError
 from edgexfer.export import graph
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
+from edgexfer.export.fold_file import fold_file
 from edgexfer.export.plan import read_plan
 from edgexfer.workflows.verify import verify_artifact
 from tests.export.nets import SmallNet, coloured, pictures_for, request_for, trained
@@ -93,3 +94,12 @@ def test_the_plan_that_was_followed_lies_beside(out: Path, net: nn.Module, pictu
         export_network(net, request_for(int8=True, target="x86", plan=mine), again, pictures=pictures)
     export_network(net, request_for(int8=True, target="x86", plan=made.plan_file), again, pictures=pictures)
     assert made.artifact.is_file() and read_plan(made.plan_file) == read_plan(mine)
+
+
+def test_a_folded_file_takes_the_place_of_all_that_was_there(
+    unfolded: tuple[nn.Module, ExportResult], out: Path
+) -> None:
+    said: list[str] = []
+    fold_file(unfolded[1].artifact, out, force=True, say=said.append)
+    assert names(out) == {"small.onnx", "small.proof.json"}
+    assert "removed small.int8.onnx and small.plan.json, made of the small.onnx that was here before" in said

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgexfer.errors import DataError, WouldOverwriteError
 from edgexfer.registry import Registry
@@ -18,6 +20,7 @@ from edgexfer.studies.values import Claim, Lab, Study, Telling
 from edgexfer.training import Silent
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start
+from tests.heard import Heard
 
 DIGITS = DataChoice("digits")
 
@@ -107,3 +110,16 @@ def test_what_a_study_reads_or_runs_in_is_not_replaced(out: Path, monkeypatch: p
     with pytest.raises(WouldOverwriteError, match="would be replaced.*reads or runs in; choose another --out"):
         forced(out)
     assert files_of(out) == before
+
+
+def test_a_study_names_the_pictures_that_it_leaves_out(out: Path, tmp_path: Path) -> None:
+    photos, rng = tmp_path / "photos", np.random.default_rng(0)
+    for name in ("dark", "light"):
+        (photos / name).mkdir(parents=True)
+        for number in range(8):
+            Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(photos / name / f"{number}.png")
+    (photos / "dark" / "broken.png").touch()
+    heard = Heard()
+    run_study("own", DataChoice(str(photos)), StudyTarget(tmp_path / "new"), heard, seeds=(0, 2))
+    told = [line for line in heard.lines if "left out" in line]
+    assert told == ["WARNING left out dark/broken.png: is empty (0 bytes)"]
