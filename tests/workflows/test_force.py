@@ -154,15 +154,16 @@ def test_several_students_are_replaced_with_the_teachers_that_they_share(
 ) -> None:
     out, heard = tmp_path / "out", Heard()
 
-    def teach(force: bool, epochs: int = 1, seed: int = 0, teacher: str = small_net) -> None:
+    def teach(force: bool, epochs: int = 1, seed: int = 0, run: Path | None = None) -> None:
+        wishes = Recipe(epochs=epochs, image_size=32, batch_size=8)
         distill_data(
             DataChoice(str(colours), seed=seed),
             [Start("tiny-darknet"), Start(small_net)],
-            [Start(teacher)],
+            [Start(small_net if run is None else str(run))],
             Recipe(epochs=1, batch_size=8, image_size=32, seed=seed),
             Target(out, force=force),
             heard,
-            Teaching(teacher_recipe=Recipe(epochs=epochs, image_size=32, batch_size=8), allow_weak=True),
+            Teaching(teacher_recipe=wishes if run is None else None, allow_weak=True),
         )
 
     def made() -> int:
@@ -187,7 +188,7 @@ def test_several_students_are_replaced_with_the_teachers_that_they_share(
     teach(force=True, seed=3)
     assert made() == 1 and is_run(out / "tiny-darknet") and is_run(out / "teachers" / "0-small.py-build")
     made_before = files_of(out / "teachers")
-    teach(force=True, seed=3, teacher=str(out / "teachers" / "0-small.py-build"))
+    teach(force=True, seed=3, run=out / "teachers" / "0-small.py-build")
     assert made() == 0 and files_of(out / "teachers") == made_before, "what is read stays"
     shutil.rmtree(out / "teachers")
     shutil.copytree(colours, out / "teachers")
