@@ -26,7 +26,7 @@ from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
 from edgexfer.export.progress import Bar, NoBar
 from edgexfer.export.runtime import open_session, run
-from edgexfer.export.speed import Race, race
+from edgexfer.export.speed import Race, race, thread_counts
 from edgexfer.export.verdict import recommended, verdict_of
 
 LEAST_AGREEMENT = 0.5
@@ -91,7 +91,7 @@ class Int8:
         plan: How it was made.
         top1: Accuracy on the labelled pictures, ``None`` without any.
         top1_float32: The same of the float32 artifact.
-        race: float32 against int8 on this machine, ``None`` when it was made for another.
+        races: float32 against int8 on this machine, on one thread and on all cores; none when made for another.
         islands: Operators that compute in float32 between 8-bit layers.
         drop: Accuracy lost on the labelled pictures, paired, with its interval; ``None`` without any.
         max_drop: Points of accuracy that may be lost.
@@ -105,13 +105,23 @@ class Int8:
     plan: QuantizationPlan
     top1: float | None
     top1_float32: float | None
-    race: Race | None
+    races: tuple[Race, ...]
     islands: dict[str, int]
     drop: figures.Drop | None
     max_drop: float
     trace: list[dict[str, Any]]
     verdict: tuple[str, ...] = ()
     recommended: str | None = None
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times faster than float32 it is here on one thread; ``None`` when it was made for another."""
+        return self.races[0].speedup if self.races else None
+
+    @property
+    def speedups(self) -> dict[str, float]:
+        """The same for each number of threads."""
+        return {str(timed.threads): timed.speedup for timed in self.races}
 
 
 def host_target() -> str:
@@ -156,13 +166,12 @@ def quantize(
     model, info = graph.attach(made, _label(source, plan, content, witnesses, found, wanted))
     _check(content, (images, found, wanted), source.info, info)
     final = graph.to_bytes(model)
-    timed = None
-    if plan.target == host_target():
-        timed = race(source.content, final, images[:1], info.preprocessing, info.input)
+    counts = thread_counts() if plan.target == host_target() else ()
+    races = tuple(race(source.content, final, images[:1], info.preprocessing, info.input, n) for n in counts)
     drop = figures.paired_drop(wanted, found, witnesses.labels) if len(witnesses.labels) else None
     scores = [figures.top1(a, witnesses.labels) if len(witnesses.labels) else None for a in (found, wanted)]
     islands = qdq.float_islands(made)
-    result = Int8(final, info, plan, scores[0], scores[1], timed, islands, drop, options.max_drop, trace)
+    result = Int8(final, info, plan, scores[0], scores[1], races, islands, drop, options.max_drop, trace)
     return replace(result, verdict=tuple(verdict_of(result, host_target())), recommended=recommended(result))
 
 

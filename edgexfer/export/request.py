@@ -93,7 +93,8 @@ class Int8Result:
             "top1_agreement": made.info.proof.top1_agreement,
             "top1": made.top1,
             "top1_float32": made.top1_float32,
-            "speedup": made.race.speedup if made.race is not None else None,
+            "speedup": made.speedup,
+            "speedup_by_threads": made.speedups,
             "recommended": made.recommended,
         }
 

@@ -38,6 +38,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what is wrong comes as an exception
+    if threads > 1:  # waiting threads spin, and would take the cores from another session's turn
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimised:

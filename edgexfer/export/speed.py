@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,22 @@ LEAST_ROUNDS = 7
 SECONDS = 3.0
 SHORT_SECONDS = 0.4
 WARM_UP = 2
+MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
 class Race:
-    """Seconds of every inference of one picture on one thread; medians are derived."""
+    """Seconds of every inference of one picture; medians are derived.
+
+    Attributes:
+        first_s: Of the first model.
+        second_s: Of the second.
+        threads: Within an operator, for both.
+    """
 
     first_s: tuple[float, ...]
     second_s: tuple[float, ...]
+    threads: int = 1
 
     @property
     def medians_s(self) -> tuple[float, float]:
@@ -38,10 +47,18 @@ class Race:
         return first / second
 
 
-def race(first: bytes, second: bytes, picture: np.ndarray, preprocessing: Preprocessing, kind: str) -> Race:
+def thread_counts() -> tuple[int, ...]:
+    """One thread, and one for each usable core, ``MOST_THREADS`` at most; only the one where there is one core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (1,) if cores == 1 else (1, min(cores, MOST_THREADS))
+
+
+def race(
+    first: bytes, second: bytes, picture: np.ndarray, preprocessing: Preprocessing, kind: str, threads: int = 1
+) -> Race:
     """Times two models on one picture, uint8 ``(1, H, W, 3)``, alternating, for ``ROUNDS`` rounds or ``SECONDS``."""
-    times = _turns([first, second], feed(picture, preprocessing, kind), time.perf_counter, SECONDS)
-    return Race(tuple(times[0]), tuple(times[1]))
+    times = _turns([first, second], feed(picture, preprocessing, kind), time.perf_counter, SECONDS, threads)
+    return Race(tuple(times[0]), tuple(times[1]), threads)
 
 
 def cpu_seconds(contents: Sequence[bytes], picture: np.ndarray, preprocessing: Preprocessing, kind: str) -> list[float]:
@@ -53,9 +70,11 @@ def cpu_seconds(contents: Sequence[bytes], picture: np.ndarray, preprocessing: P
     return [float(np.median(kept)) for kept in times]
 
 
-def _turns(contents: Sequence[bytes], x: np.ndarray, clock: Callable[[], float], limit_s: float) -> list[list[float]]:
+def _turns(
+    contents: Sequence[bytes], x: np.ndarray, clock: Callable[[], float], limit_s: float, threads: int = 1
+) -> list[list[float]]:
     """Seconds of each inference by ``clock``, model by model; turn by turn, for ``ROUNDS`` rounds or ``limit_s``."""
-    sessions = [open_session(content) for content in contents]
+    sessions = [open_session(content, threads=threads) for content in contents]
     times: list[list[float]] = [[] for _ in sessions]
     begun = time.perf_counter()
     for number in range(WARM_UP + ROUNDS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgexfer.export.speed import Race
@@ -15,12 +15,12 @@ ACTIVATIONS = frozenset("Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Sel
 
 
 def recommended(result: Int8) -> str | None:
-    """``"int8"`` where it is faster here and within the budget, else ``"float32"``; ``None`` if nobody timed it."""
+    """``"int8"`` where it is within the budget and faster here on any number of threads; ``None`` if nobody timed it."""
     if too_much_lost(result):
         return "float32"
-    if result.race is None:
+    if not result.races:
         return None
-    return "int8" if result.race.speedup >= NO_FASTER else "float32"
+    return "int8" if all(timed.speedup >= NO_FASTER for timed in result.races) else "float32"
 
 
 def too_much_lost(result: Int8) -> bool:
@@ -53,23 +53,40 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
                 " improvement, ship the float32 file, or teach the network with int8's rounding (edgexfer distill"
                 " --quantization-aware)"
             )
-    if result.race is None:
-        yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"
+    if result.races:
+        yield from _speeds(result.races)
     else:
-        yield _speed_words(result.race)
+        yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"
     if result.islands:
         named = ", ".join(f"{kind} x{count}" for kind, count in sorted(result.islands.items()))
         swap = "; a network with ReLU instead would be faster" if ACTIVATIONS & result.islands.keys() else ""
         yield f"computed in float32 between the int8 layers: {named}{swap}"
 
 
-def _speed_words(timed: Race) -> str:
+def _speeds(races: Sequence[Race]) -> Iterator[str]:
+    """What each race says, and where they disagree on how many threads int8 wins."""
+    won = [timed for timed in races if timed.speedup >= NO_FASTER]
+    agreed = len(won) in (0, len(races))
+    yield from (_speed_words(timed, advise=agreed) for timed in races)
+    if not agreed:
+        lost = [timed for timed in races if timed not in won]
+        yield (
+            f"int8 wins on {' and '.join(_threads(t) for t in won)} only: ship it where it runs so, and the float32"
+            f" file where it runs on {' or '.join(_threads(t) for t in lost)}"
+        )
+
+
+def _threads(timed: Race) -> str:
+    return "one thread" if timed.threads == 1 else f"{timed.threads} threads"
+
+
+def _speed_words(timed: Race, advise: bool) -> str:
     first, second = (1000 * s for s in timed.medians_s)
-    figures_ms = f"{second:.2f} ms against {first:.2f} ms, one picture on one thread"
+    figures_ms = f"{second:.2f} ms against {first:.2f} ms, one picture on {_threads(timed)}"
     if timed.speedup >= NO_FASTER:
         return f"int8 is {timed.speedup:.2f}x faster than float32 here ({figures_ms})"
     if timed.speedup <= 1 / NO_FASTER:
-        return f"int8 is {1 / timed.speedup:.2f}x slower than float32 here ({figures_ms}): ship the float32 file"
-    return (
-        f"int8 is no faster than float32 here ({figures_ms}): ship the float32 file, or int8 only for its smaller size"
-    )
+        told, advice = f"{1 / timed.speedup:.2f}x slower", ": ship the float32 file"
+    else:
+        told, advice = "no faster", ": ship the float32 file, or int8 only for its smaller size"
+    return f"int8 is {told} than float32 here ({figures_ms})" + advice * advise

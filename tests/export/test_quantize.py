@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgexfer.export.metadata import read_info
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
 from edgexfer.export.quantize import Options, Source, Witnesses
+from edgexfer.export.speed import Race, thread_counts
 from edgexfer.export.verify import verify
 from tests.export.nets import TALL, SmallNet, batches, coloured, pictures_for, request_for, trained
 
@@ -33,6 +35,7 @@ def test_int8_knows_what_float32_knew(quantized: tuple[ExportResult, list[str]])
         "top1",
         "top1_float32",
         "speedup",
+        "speedup_by_threads",
         "recommended",
     }
     assert value["top1_float32"] >= 0.95 and value["top1"] >= value["top1_float32"] - 0.05
@@ -115,7 +118,10 @@ def test_timings_stand_beside_the_artifact_only(quantized: tuple[ExportResult, l
     assert result.int8 is not None
     proof = json.loads(result.proof_file.read_text())
     assert len(proof["int8"]["latency_s"]["int8"]) == len(proof["int8"]["latency_s"]["float32"]) >= 7
-    assert proof["int8"]["speedup"] == result.to_json()["int8"]["speedup"]
+    value = result.to_json()["int8"]
+    assert proof["int8"]["speedup"] == value["speedup"] == value["speedup_by_threads"]["1"]
+    assert proof["int8"]["speedup_by_threads"] == value["speedup_by_threads"]
+    assert proof["int8"]["latency_s_by_threads"]["1"] == proof["int8"]["latency_s"]
     assert b"latency" not in result.int8.artifact.read_bytes()
 
 
@@ -123,9 +129,30 @@ def test_another_target_is_not_timed_here(source: Source) -> None:
     foreign = "arm64" if quantize.host_target() == "x86" else "x86"
     images, labels = coloured(20, seed=6)
     result = quantize.quantize(source, Witnesses(images, labels), batches(), options=Options(target=foreign))
-    assert result.race is None and result.plan.target == foreign
+    assert result.races == () and result.speedup is None and result.plan.target == foreign
     assert any(f"made for {foreign}" in s and "measure its speed there" in s for s in result.verdict)
     assert result.top1 is not None and result.top1 >= 0.9
+
+
+def test_it_is_timed_on_one_thread_and_on_all_cores(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def race(first: bytes, second: bytes, *given: object) -> Race:
+        asked.append(given[-1])
+        return Race((1.0,), (1.0 / len(asked),), len(asked))
+
+    monkeypatch.setattr(quantize, "race", race)
+    monkeypatch.setattr(quantize, "thread_counts", lambda: (1, 3))
+    images, labels = coloured(20, seed=6)
+    result = quantize.quantize(source, Witnesses(images, labels), batches())
+    assert asked == [1, 3] and result.speedup == 1.0 and result.speedups == {"1": 1.0, "2": 2.0}
+    assert result.recommended == "float32"
+
+
+@pytest.mark.parametrize(("cores", "counts"), [(1, (1,)), (2, (1, 2)), (64, (1, 4))])
+def test_all_cores_are_four_at_most(cores: int, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    assert thread_counts() == counts
 
 
 def test_without_pictures_the_training_ones_serve(source: Source) -> None:

@@ -25,7 +25,7 @@ def test_speed_is_said_plainly(
     quantized: tuple[ExportResult, list[str]], times: tuple[float, float], words: str
 ) -> None:
     assert quantized[0].int8 is not None
-    timed = replace(quantized[0].int8.made, race=Race((times[0],), (times[1],)))
+    timed = replace(quantized[0].int8.made, races=(Race((times[0],), (times[1],)),))
     assert any(re.search(words, s) for s in verdict_of(timed, "x86"))
 
 
@@ -44,8 +44,26 @@ def test_lost_accuracy_and_float_islands_are_said_plainly(quantized: tuple[Expor
 
 def test_a_slower_or_worse_file_is_not_recommended(quantized: tuple[ExportResult, list[str]]) -> None:
     assert quantized[0].int8 is not None
-    good = replace(quantized[0].int8.made, drop=figures.Drop(0.5, (0, 1)), race=Race((2.0,), (1.0,)))
+    one, four = Race((2.0,), (1.0,)), Race((1.2,), (1.0,), threads=4)
+    good = replace(quantized[0].int8.made, drop=figures.Drop(0.5, (0, 1)), races=(one, four))
     assert recommended(good) == "int8"
     assert recommended(replace(good, drop=figures.Drop(1.5, (1, 2)))) == "float32"
-    assert recommended(replace(good, race=Race((1.0,), (1.0,)))) == "float32"
-    assert recommended(replace(good, race=None)) is None
+    assert recommended(replace(good, races=(Race((1.0,), (1.0,)),))) == "float32"
+    assert recommended(replace(good, races=())) is None
+
+
+def test_int8_that_wins_on_one_thread_only_is_not_recommended(
+    quantized: tuple[ExportResult, list[str]],
+) -> None:
+    assert quantized[0].int8 is not None
+    races = (Race((2.0,), (1.0,)), Race((0.5,), (0.75,), threads=4))
+    mixed = replace(quantized[0].int8.made, drop=None, races=races)
+    assert recommended(mixed) == "float32"
+    assert recommended(replace(mixed, races=races[::-1])) == "float32"
+    words = list(verdict_of(mixed, "x86"))
+    assert "int8 is 2.00x faster than float32 here (1000.00 ms against 2000.00 ms, one picture on one thread)" in words
+    assert "int8 is 1.50x slower than float32 here (750.00 ms against 500.00 ms, one picture on 4 threads)" in words
+    assert (
+        "int8 wins on one thread only: ship it where it runs so, and the float32 file where it runs on 4 threads"
+        in words
+    )
