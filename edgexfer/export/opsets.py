@@ -1,9 +1,9 @@
 """An older opset, for a runtime that does not read opset 18 yet; exact, or refused with the operator that forbids it.
 
 An operator whose definition did not change between the two stays as it is. Of those that changed, the ones below mean
-the same on the float tensors of a classifier (new types, or new attributes that are not used), or are written in the
-older way; every other one is refused. The file is checked against the older definitions and compared with PyTorch
-afterwards like any other.
+the same on the float tensors of a classifier (new types, or new attributes that say what was always so), or are written
+in the older way; every other one is refused. The file is checked against the older definitions and compared with
+PyTorch afterwards like any other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -20,8 +19,9 @@ from edgexfer.export.prepare import averages_to_pools
 from edgexfer.export.targets import Form, oldest_runtime
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
-SAME_MEANING = frozenset("Add Sub Mul Div Pow Relu LeakyRelu PRelu Where Identity Shape BatchNormalization".split())
-UNUSED = {"Reshape": ("allowzero",), "Pad": (), "Resize": ("antialias", "axes", "keep_aspect_ratio_policy")}
+SAME_MEANING = frozenset(
+    "Add Sub Mul Div Pow Relu LeakyRelu PRelu Where Identity Shape BatchNormalization Reshape Pad Resize".split()
+)
 REDUCTIONS = frozenset(f"Reduce{kind}" for kind in "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split())
 SIXTH = 1 / 6
 
@@ -55,15 +55,10 @@ def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
 def _lowered(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
     node = view.nodes[index]
     kind = node.op_type
-    if _version(kind, view.opset) == _version(kind, form.opset) or kind in SAME_MEANING:
+    if _version(kind, view.opset) == _version(kind, form.opset):
         yield node
-    elif kind in UNUSED and not any(a.name in UNUSED[kind] and _set(a) for a in node.attribute):
-        kept = [a for a in node.attribute if a.name not in UNUSED[kind]]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        if len(node.input) > (4 if kind == "Resize" else 3):
-            raise _too_new(view, index, form)
-        yield node
+    elif kind in SAME_MEANING:
+        yield _plainer(view, index, form)
     elif kind in REDUCTIONS:
         yield _reduction(view, index, form)
     elif kind == "Split":
@@ -74,6 +69,28 @@ def _lowered(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
         yield helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name)
     else:
         raise _too_new(view, index, form)
+
+
+def _plainer(view: View, index: int, form: Form) -> onnx.NodeProto:
+    """The node without the attributes that the older definition does not know, where they say what was always so."""
+    node = view.nodes[index]
+    older = onnx.defs.get_schema(node.op_type, form.opset, "")
+    kept = [a for a in node.attribute if a.name in older.attributes]
+    new = [a for a in node.attribute if a.name not in older.attributes]
+    if len(node.input) > older.max_input or not all(_says_nothing(view, node, entry) for entry in new):
+        raise _too_new(view, index, form)
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    return node
+
+
+def _says_nothing(view: View, node: onnx.NodeProto, entry: onnx.AttributeProto) -> bool:
+    """Whether an attribute has its default value, or decides what a 0 means in a shape that holds none."""
+    usual = onnx.defs.get_schema(node.op_type, view.opset, "").attributes[entry.name].default_value
+    if usual.type and helper.get_attribute_value(entry) == helper.get_attribute_value(usual):
+        return True
+    shape = view.tensor(input_of(node, 1)) if entry.name == "allowzero" else None
+    return shape is not None and bool(numpy_helper.to_array(shape).all())
 
 
 def _reduction(view: View, index: int, form: Form) -> onnx.NodeProto:
@@ -104,11 +121,6 @@ def _shape(view: View, name: str) -> list[int] | None:
     if name not in values:
         return None
     return [d.dim_value for d in values[name].type.tensor_type.shape.dim]
-
-
-def _set(entry: onnx.AttributeProto) -> bool:
-    value = helper.get_attribute_value(entry)
-    return bool(np.any(value)) if not isinstance(value, bytes) else value not in (b"", b"stretch")
 
 
 def _version(kind: str, opset: int) -> int | None:

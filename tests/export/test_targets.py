@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
@@ -60,6 +61,25 @@ def test_an_export_for_a_board_and_an_old_runtime(tmp_path: Path) -> None:
     )
 
 
+class Views(SmallNet):
+    """Shuffles its channels by two views, and ends in one."""
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.body(x)
+        y = y.view(y.shape[0], 2, 8, *y.shape[2:]).transpose(1, 2).reshape(y.shape)
+        return y.mean((2, 3)).view(-1, 16)
+
+
+def test_a_batchnorm_that_is_kept_and_views_are_written_for_the_oldest_runtime(tmp_path: Path) -> None:
+    out = tmp_path / "views.onnx"
+    request = request_for(fold_bn=False, runtime_version="1.7")
+    export_network(Views().eval(), request, out, pictures=pictures_for())
+    model = onnx.load(out)
+    kinds = [n.op_type for n in model.graph.node]
+    assert model.opset_import[0].version == 13 and kinds.count("BatchNormalization") == 3 and "Reshape" in kinds
+    onnx.checker.check_model(model, full_check=True)
+
+
 def test_a_file_that_reads_back_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = exporter.write_bytes
     other = helper.make_tensor_value_info("more", 1, [1])
@@ -97,6 +117,9 @@ def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, **attributes: obj
         one_node("Split", outputs=2, num_outputs=2, axis=1),
         one_node("Split", np.array([1, 3]), outputs=2, axis=1),
         one_node("Reshape", np.array([0, -1]), allowzero=0),
+        one_node("Reshape", np.array([2, 60]), allowzero=1),
+        one_node("Shape", start=0),
+        one_node("BatchNormalization", *np.linspace(0.5, 2, 16, dtype=np.float32).reshape(4, 4), training_mode=0),
         one_node("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1])),
         one_node("LeakyRelu", alpha=0.2),
         one_node("Resize", np.array([], np.float32), np.array([1, 1, 2, 2], np.float32), mode="nearest"),
@@ -119,7 +142,9 @@ def test_older_forms_compute_the_same(model: onnx.ModelProto, opset: int) -> Non
     [
         one_node("LayerNormalization", np.ones(5, np.float32)),
         one_node("Mish"),
-        one_node("Reshape", np.array([2, 60]), allowzero=1),
+        one_node("Reshape", np.array([0, 60]), allowzero=1),
+        one_node("Shape", end=0),
+        one_node("BatchNormalization", *np.ones((4, 4), np.float32), training_mode=1),
         one_node("Split", outputs=3, num_outputs=3, axis=1),
     ],
     ids=lambda m: m.graph.node[0].op_type,
