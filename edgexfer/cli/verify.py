@@ -22,5 +22,10 @@ def command(model: Path, origin: Path | None, as_json: bool) -> None:
     from edgexfer.workflows.verify import verify_artifact
 
     result = verify_artifact(model, origin)
-    told = f"{model}: digest and golden samples are right"
-    emit(result, as_json, told if origin is None else f"{told}, and every tensor is what {origin} gives")
+    own = "digest and golden samples are right"
+    again = f"every tensor is what {origin} gives"
+    if not result["self_checked"]:
+        told = f"{again}; it carries no digest and no golden samples"
+    else:
+        told = own if origin is None else f"{own}, and {again}"
+    emit(result, as_json, f"{model}: {told}")

@@ -1,8 +1,10 @@
-"""What differs between the file that is there and the one that should be: tensors and nodes, by name."""
+"""What differs between the file that is there and the one that should be: its form, tensors and nodes, by name."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,10 +16,35 @@ MOST = 20
 
 
 def differences(found: onnx.ModelProto, wanted: onnx.ModelProto) -> list[str]:
-    """One sentence for each tensor and node of ``found`` that is not as in ``wanted``, ``MOST`` at most."""
-    told = [*_tensors(found, wanted), *_nodes(found, wanted)]
+    """One sentence for whatever of ``found`` is not as in ``wanted``, ``MOST`` at most."""
+    told = [*_form(found, wanted), *_tensors(found, wanted), *_nodes(found, wanted)]
     more = len(told) - MOST
     return told if more <= 0 else [*told[:MOST], f"and {more} more"]
+
+
+def _form(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
+    mine, theirs = _parts(found), _parts(wanted)
+    for what in theirs:
+        if mine[what] != theirs[what]:
+            yield f"{what}: {mine[what]}, expected {theirs[what]}"
+
+
+def _parts(model: onnx.ModelProto) -> dict[str, Any]:
+    """What surrounds the nodes and decides what they mean."""
+    return {
+        "inputs": [_typed(v) for v in model.graph.input],
+        "outputs": [_typed(v) for v in model.graph.output],
+        "opsets": sorted((o.domain or "ai.onnx", o.version) for o in model.opset_import),
+        "IR version": model.ir_version,
+        "local functions": sorted((f.domain, f.name) for f in model.functions),
+        "sparse tensors": sorted(t.values.name for t in model.graph.sparse_initializer),
+    }
+
+
+def _typed(value: onnx.ValueInfoProto) -> tuple[Any, ...]:
+    kind = value.type.tensor_type
+    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
+    return value.name, value.type.WhichOneof("value"), kind.elem_type, sizes
 
 
 def _tensors(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
@@ -40,7 +67,7 @@ def _tensors(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
 
 
 def _nodes(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
-    mine, theirs = ({n.name or n.output[0]: n for n in m.graph.node} for m in (found, wanted))
+    mine, theirs = _by_name(found), _by_name(wanted)
     for name in sorted(theirs.keys() - mine.keys()):
         yield f"the node {name!r} ({theirs[name].op_type}) is missing"
     for name in sorted(mine.keys() - theirs.keys()):
@@ -50,6 +77,15 @@ def _nodes(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
             yield f"the node {name!r} ({mine[name].op_type}) has other inputs, outputs or attributes"
 
 
+def _by_name(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The nodes by name; those without one, or with one that others have too, by their first output."""
+    times = Counter(n.name for n in model.graph.node if n.name)
+    return {
+        n.name if times[n.name] == 1 else next((o for o in n.output if o), n.op_type): n for n in model.graph.node
+    }
+
+
 def _canonical(node: onnx.NodeProto) -> tuple[object, ...]:
     attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
-    return node.op_type, tuple(node.input), tuple(node.output), tuple(attributes)
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    return domain, node.op_type, tuple(node.input), tuple(node.output), tuple(attributes)

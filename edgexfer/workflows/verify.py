@@ -40,7 +40,7 @@ def verify_artifact(path: Path, origin: Path | None = None) -> dict[str, Any]:
     if found.verified is None and record is None:
         raise ExportError(f"{str(path)!r} was not written by edgexfer: it promises nothing that could be verified")
     failures = list(found.failures)
-    result: dict[str, Any] = {"artifact": str(path), "verified": True}
+    result: dict[str, Any] = {"artifact": str(path), "verified": True, "self_checked": found.verified is not None}
     if origin is not None:
         told, proof = _against(path, origin, record)
         failures += told
