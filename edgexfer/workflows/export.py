@@ -22,6 +22,7 @@ WITNESSES = 512
 """Held-out pictures that int8 is compared with float32 on, at most."""
 TUNING = 256
 """Labelled pictures that int8 is chosen on, at most."""
+CALIBRATING = ("--calibration", "--calibration-images")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,11 @@ def export_run(
 
     Returns:
         What ``edgexfer export --json`` prints.
+
+    Raises:
+        ExportError: An option would do nothing.
     """
+    _refuse_idle(choice)
     run = read_run(folder)
     splits = load_remembered(run, choice.data, choice.data_root, listener)
     tell_of(splits, listener)
@@ -103,8 +108,7 @@ def export_file(
     Raises:
         ExportError: The options are for a run.
     """
-    others = vars(ExportChoice(fold_bn=choice.fold_bn)).items()
-    given = [f"--{name.replace('_', '-')}" for name, value in others if getattr(choice, name) != value]
+    given = [option for option in _given(choice) if option != "--fold-bn"]
     if given:
         raise ExportError(
             f"{str(path)!r} is a file: of it, only BatchNorm is folded (--fold-bn, --scale-shift, --input-shape);"
@@ -113,6 +117,22 @@ def export_file(
     if not choice.fold_bn:
         raise ExportError(f"{str(path)!r} is an ONNX file already; without --fold-bn there is nothing to do")
     return fold_file(path, out, input_shape=input_shape, scale_shift=scale_shift, force=force, say=listener.say)
+
+
+def _given(choice: ExportChoice) -> list[str]:
+    """The options that are not as they are by default."""
+    usual = vars(ExportChoice()).items()
+    return [f"--{name.replace('_', '-')}" for name, value in usual if getattr(choice, name) != value]
+
+
+def _refuse_idle(choice: ExportChoice) -> None:
+    """Refuses options that shape a part of the way to int8 that is not gone."""
+    given = [option for option in _given(choice) if option in CALIBRATING]
+    if given and choice.plan is not None:
+        raise ExportError(f"--plan repeats how int8 was made; without it, {' and '.join(given)} can be chosen")
+    given += ["--max-drop"] if "--max-drop" in _given(choice) else []
+    if given and not choice.int8:
+        raise ExportError(f"{', '.join(given)} shape{'s' * (len(given) == 1)} the int8 file; add --int8")
 
 
 def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:

@@ -125,6 +125,22 @@ def test_an_artifact_is_what_its_run_gives(teacher: Path, exported: Path) -> Non
     assert "verify it against the float32 file" in run("verify", int8, teacher).stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--calibration", "minmax"), "--calibration shapes the int8 file; add --int8"),
+        (("--calibration-images", "8", "--max-drop", "2"), "--calibration-images, --max-drop shape the int8 file"),
+        (("--int8", "--plan", "p.json", "--calibration", "entropy"), "without it, --calibration can be chosen"),
+        (("--plan", "p.json", "--calibration-images", "8"), "without it, --calibration-images can be chosen"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused_by_name(
+    teacher: Path, tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    done = run("export", teacher, *options, "--out", tmp_path / "o.onnx")
+    assert done.exit_code == 1 and told in done.stderr and not list(tmp_path.iterdir())
+
+
 def changed(path: Path, out: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
     """A copy with a change and a digest that hides it."""
     model = onnx.load(path)
