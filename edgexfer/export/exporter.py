@@ -257,6 +257,7 @@ def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
         "plan": made.plan.describe(),
         "float_layers": list(made.plan.float_layers),
         "float_islands": made.islands,
+        "float_islands_s": made.island_s,
         "drop_points": None if made.drop is None else made.drop.points,
         "drop_interval_points": None if made.drop is None else list(made.drop.interval),
         "max_drop_points": made.max_drop,

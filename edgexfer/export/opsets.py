@@ -64,16 +64,21 @@ def _lowered(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
     elif kind == "Split":
         yield _split(view, index, form)
     elif kind == "HardSwish":
-        gate = f"{node.output[0]}_gate"
-        yield helper.make_node("HardSigmoid", [node.input[0]], [gate], name=f"{node.name}_gate", alpha=SIXTH, beta=0.5)
-        yield helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name)
+        yield from hard_swish(node)
     else:
         raise _too_new(view, index, form)
 
 
+def hard_swish(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """A HardSwish as the two operators that it is made of; ONNX Runtime computes it so in any opset."""
+    gate = f"{node.output[0]}_gate"
+    yield helper.make_node("HardSigmoid", [node.input[0]], [gate], name=f"{node.name}_gate", alpha=SIXTH, beta=0.5)
+    yield helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name)
+
+
 def _plainer(view: View, index: int, form: Form) -> onnx.NodeProto:
     """The node without the attributes that the older definition does not know, where they say what was always so."""
-    node = view.nodes[index]
+    node: onnx.NodeProto = view.nodes[index]
     older = onnx.defs.get_schema(node.op_type, form.opset, "")
     kept = [a for a in node.attribute if a.name in older.attributes]
     new = [a for a in node.attribute if a.name not in older.attributes]

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -97,19 +98,20 @@ def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
 
 
 def float_islands(model: onnx.ModelProto) -> dict[str, int]:
-    """Operators of an int8 model that compute in float32 between 8-bit layers, with their number.
+    """Operators of an int8 model that compute in float32 between 8-bit layers, with their number."""
+    return dict(Counter(node.op_type for node in island_nodes(model)))
+
+
+def island_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes of an int8 model that compute in float32 between 8-bit layers.
 
     Preprocessing before the first and pooling after the last quantized layer are not islands.
     """
-    produced_by = {o: n for n in model.graph.node for o in n.output}
-    found: dict[str, int] = {}
-    tail = _feeding(model, {o.name for o in model.graph.output}, stop=("DequantizeLinear",))
-    for node in model.graph.node:
-        if node.op_type in (*QUANTIZED, "QuantizeLinear", "DequantizeLinear", "Identity") or node.name in tail:
-            continue
-        if _depends_on(node, produced_by, "DequantizeLinear"):
-            found[node.op_type] = found.get(node.op_type, 0) + 1
-    return found
+    nodes = list(model.graph.node)
+    tail = _feeding(nodes, {o.name for o in model.graph.output}, stop=("DequantizeLinear",))
+    rounded = _following(nodes, "DequantizeLinear")
+    quantized = (*QUANTIZED, "QuantizeLinear", "DequantizeLinear", "Identity")
+    return [n for i, n in enumerate(nodes) if i in rounded - tail and n.op_type not in quantized]
 
 
 @contextlib.contextmanager
@@ -148,25 +150,22 @@ def _float_values(model: onnx.ModelProto) -> set[str]:
     return {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
 
 
-def _feeding(model: onnx.ModelProto, names: set[str], stop: tuple[str, ...]) -> set[str]:
-    """Names of the nodes between ``names`` and the next nodes of kind ``stop`` above them."""
+def _feeding(nodes: Sequence[onnx.NodeProto], names: set[str], stop: tuple[str, ...]) -> set[int]:
+    """Places of the nodes between ``names`` and the next nodes of kind ``stop`` above them."""
     found, wanted = set(), set(names)
-    for node in reversed(model.graph.node):
+    for index, node in reversed(list(enumerate(nodes))):
         if node.op_type not in stop and any(o in wanted for o in node.output):
-            found.add(node.name)
-            wanted.update(node.input)
+            found.add(index)
+            wanted.update(name for name in node.input if name)
     return found
 
 
-def _depends_on(node: onnx.NodeProto, produced_by: dict[str, onnx.NodeProto], kind: str) -> bool:
-    waiting, seen = [*node.input], set()
-    while waiting:
-        name = waiting.pop()
-        above = produced_by.get(name)
-        if above is None or name in seen:
-            continue
-        seen.add(name)
-        if above.op_type == kind:
-            return True
-        waiting.extend(above.input)
-    return False
+def _following(nodes: Sequence[onnx.NodeProto], kind: str) -> set[int]:
+    """Places of the nodes that are fed, at any distance, by nodes of one kind."""
+    found, reached = set(), set[str]()
+    for index, node in enumerate(nodes):
+        if reached.intersection(node.input):
+            found.add(index)
+        if index in found or node.op_type == kind:
+            reached.update(name for name in node.output if name)
+    return found

@@ -21,6 +21,7 @@ from edgexfer.export import figures, graph, qdq
 from edgexfer.export.calibrate import calibrate
 from edgexfer.export.choose import Judge, Search, answers, methods_of
 from edgexfer.export.golden import SEED, golden_of, golden_pixels, tolerance_of
+from edgexfer.export.islands import island_seconds
 from edgexfer.export.metadata import TARGETS, ArtifactInfo, Proof
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
@@ -92,7 +93,8 @@ class Int8:
         top1: Accuracy on the labelled pictures, ``None`` without any.
         top1_float32: The same of the float32 artifact.
         races: float32 against int8 on this machine, on one thread and on all cores; none when made for another.
-        islands: Operators that compute in float32 between 8-bit layers.
+        islands: Operators that compute in float32 between 8-bit layers, with their number.
+        island_s: Seconds that they take here for one picture on one thread; ``None`` when made for another machine.
         drop: Accuracy lost on the labelled pictures, paired, with its interval; ``None`` without any.
         max_drop: Points of accuracy that may be lost.
         trace: What was tried on the way to the plan.
@@ -107,6 +109,7 @@ class Int8:
     top1_float32: float | None
     races: tuple[Race, ...]
     islands: dict[str, int]
+    island_s: dict[str, float] | None
     drop: figures.Drop | None
     max_drop: float
     trace: list[dict[str, Any]]
@@ -171,7 +174,8 @@ def quantize(
     drop = figures.paired_drop(wanted, found, witnesses.labels) if len(witnesses.labels) else None
     scores = [figures.top1(a, witnesses.labels) if len(witnesses.labels) else None for a in (found, wanted)]
     islands = qdq.float_islands(made)
-    result = Int8(final, info, plan, scores[0], scores[1], races, islands, drop, options.max_drop, trace)
+    island_s = island_seconds(made, images[:1], info.preprocessing, info.input) if races else None
+    result = Int8(final, info, plan, scores[0], scores[1], races, islands, island_s, drop, options.max_drop, trace)
     return replace(result, verdict=tuple(verdict_of(result, host_target())), recommended=recommended(result))
 
 

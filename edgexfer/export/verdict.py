@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from edgexfer.export.quantize import Int8
 
 NO_FASTER = 1.05
-ACTIVATIONS = frozenset("Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Selu Sigmoid Softplus Tanh".split())
+REPLACEABLE = frozenset(("HardSwish", "Swish"))
+"""The float islands among the activations that ``--activation relu`` replaces (``edgexfer.nets.activations``)."""
 
 
 def recommended(result: Int8) -> str | None:
-    """``"int8"`` where it is within the budget and faster here on any number of threads; ``None`` if nobody timed it."""
+    """``"int8"`` where it is within the budget and faster here however it runs, else ``"float32"``.
+
+    ``None`` where nobody timed it.
+    """
     if too_much_lost(result):
         return "float32"
     if not result.races:
@@ -58,8 +62,10 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
     else:
         yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"
     if result.islands:
-        named = ", ".join(f"{kind} x{count}" for kind, count in sorted(result.islands.items()))
-        swap = "; a network with ReLU instead would be faster" if ACTIVATIONS & result.islands.keys() else ""
+        took = {kind: f" ({1000 * s:.2f} ms)" for kind, s in (result.island_s or {}).items()}
+        named = ", ".join(f"{kind} x{count}{took.get(kind, '')}" for kind, count in sorted(result.islands.items()))
+        swappable = REPLACEABLE & result.islands.keys() and not result.info.model.endswith("+relu")
+        swap = "; a network with ReLU instead would be faster (edgexfer distill --activation relu)" * bool(swappable)
         yield f"computed in float32 between the int8 layers: {named}{swap}"
 
 

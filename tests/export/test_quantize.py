@@ -3,16 +3,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from torch import nn
 
 from edgexfer.errors import ExportError, QuantizationError
-from edgexfer.export import figures, graph, qdq, quantize
+from edgexfer.export import figures, graph, islands, qdq, quantize
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import feed, golden_pixels
 from edgexfer.export.metadata import read_info
@@ -21,7 +23,7 @@ from edgexfer.export.prepare import prepare
 from edgexfer.export.quantize import Options, Source, Witnesses
 from edgexfer.export.speed import Race, thread_counts
 from edgexfer.export.verify import verify
-from tests.export.nets import TALL, SmallNet, batches, coloured, pictures_for, request_for, trained
+from tests.export.nets import TALL, SmallNet, batches, coloured, make_pixels, pictures_for, request_for, trained
 
 
 def test_int8_knows_what_float32_knew(quantized: tuple[ExportResult, list[str]]) -> None:
@@ -258,6 +260,54 @@ def test_options_that_do_not_fit_are_refused(source: Source, tmp_path: Path) -> 
     request = request_for(plan=tmp_path / "p.json")
     with pytest.raises(ExportError, match="add --int8"):
         export_network(nn.Identity(), request, tmp_path / "x.onnx", pictures=pictures_for())
+
+
+def test_float_islands_are_timed_where_the_file_runs(tmp_path: Path) -> None:
+    net = SmallNet(activation=nn.Hardswish).eval()
+    request = request_for(int8=True, target=quantize.host_target(), max_drop=100.0)
+    result = export_network(net, request, tmp_path / "hard.onnx", pictures=pictures_for(calibration=2))
+    assert result.int8 is not None
+    made = result.int8.made
+    assert made.island_s is not None and set(made.island_s) == set(made.islands)
+    assert made.islands["HardSwish"] >= 1
+    assert json.loads(result.proof_file.read_text())["int8"]["float_islands_s"] == made.island_s
+    assert any(re.search(r"int8 layers: HardSwish x\d \(\d+\.\d\d ms\)", s) for s in made.verdict)
+
+
+def test_islands_take_the_time_of_their_nodes_and_of_the_way_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["": 18]>
+        g (float[1, 4] x) => (float[1, 4] y) <float s = {0.1}, uint8 z = {0}> {
+            [before] a = HardSwish(x)
+            [q1] aq = QuantizeLinear(a, s, z)
+            [d1] b = DequantizeLinear(aq, s, z)
+            [island] c = HardSwish(b)
+            [q2] cq = QuantizeLinear(c, s, z)
+            [d2] d = DequantizeLinear(cq, s, z)
+            [relu] e = Relu(d)
+            [q3] eq = QuantizeLinear(e, s, z)
+            [d3] f = DequantizeLinear(eq, s, z)
+            [after] y = HardSwish(f)
+        }"""
+    )
+    kernels = {"before": [64.0], "q1": [32.0], "d1": [1.0, 2.0, 9.0], "island": [4.0], "q2": [8.0], "d2": [16.0]}
+    kernels |= {"island_gate": [128.0], "after": [256.0]}
+    monkeypatch.setattr(islands, "_kernels", lambda content, x: kernels)
+    assert islands.island_seconds(model, make_pixels(1), TALL, "uint8") == {"HardSwish": 142.0}
+    del kernels["island"]
+    assert islands.island_seconds(model, make_pixels(1), TALL, "uint8") == {}
+
+
+def test_float_islands_are_found_without_names_too() -> None:
+    from edgexfer.export.torch_onnx import to_onnx
+
+    model = to_onnx(SmallNet(activation=nn.Hardswish), TALL)
+    ranges = dict.fromkeys(qdq.activations(model), (-1.0, 1.0))
+    made = qdq.quantize(model, QuantizationPlan("d", "x86", "minmax", True, ranges))
+    named = qdq.float_islands(made)
+    for node in made.graph.node:
+        node.ClearField("name")
+    assert qdq.float_islands(made) == named == {"BatchNormalization": 2, "HardSwish": 2}
 
 
 def test_float_islands_are_found_in_the_graph() -> None:

@@ -118,7 +118,6 @@ def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, **attributes: obj
         one_node("Split", np.array([1, 3]), outputs=2, axis=1),
         one_node("Reshape", np.array([0, -1]), allowzero=0),
         one_node("Reshape", np.array([2, 60]), allowzero=1),
-        one_node("Shape", start=0),
         one_node("BatchNormalization", *np.linspace(0.5, 2, 16, dtype=np.float32).reshape(4, 4), training_mode=0),
         one_node("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1])),
         one_node("LeakyRelu", alpha=0.2),
@@ -135,6 +134,10 @@ def test_older_forms_compute_the_same(model: onnx.ModelProto, opset: int) -> Non
     wanted, found = (open_session(graph.to_bytes(m)).run(None, {"x": x}) for m in (model, made))
     for a, b in zip(wanted, found, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-5)
+
+
+def test_an_attribute_that_says_what_was_always_so_is_left_out() -> None:
+    assert not lower(one_node("Shape", start=0), Form(13, 7)).graph.node[0].attribute
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,18 @@ def test_speed_is_said_plainly(
 def test_lost_accuracy_and_float_islands_are_said_plainly(quantized: tuple[ExportResult, list[str]]) -> None:
     assert quantized[0].int8 is not None
     drop = figures.Drop(5.0, (2.1, 7.9))
-    worse = replace(quantized[0].int8.made, top1=0.90, top1_float32=0.95, drop=drop, islands={"HardSwish": 3})
+    made = replace(quantized[0].int8.made, island_s=None)
+    worse = replace(made, top1=0.90, top1_float32=0.95, drop=drop, islands={"HardSwish": 3})
     words = "\n".join(verdict_of(worse, "x86"))
     assert "int8 top-1 0.9000, float32 0.9500: 5.0 points lost (95% interval 2.1 to 7.9, paired)" in words
     assert "int8 loses 5.0 points of accuracy, 1 are allowed: that is no improvement, ship the float32 file" in words
     assert "in float32 between the int8 layers: HardSwish x3; a network with ReLU instead would be faster" in words
-    padded = "\n".join(verdict_of(replace(worse, islands={"Einsum": 2}), "x86"))
-    assert "in float32 between the int8 layers: Einsum x2" in padded and "ReLU" not in padded
+    timed = "\n".join(verdict_of(replace(worse, island_s={"HardSwish": 0.00125}), "x86"))
+    assert "in float32 between the int8 layers: HardSwish x3 (1.25 ms); a network" in timed
+    swapped = replace(worse, info=replace(worse.info, model="mobilenet-v3-small+relu"))
+    for other in (swapped, replace(worse, islands={"Einsum": 2}), replace(worse, islands={"HardSigmoid": 2})):
+        told = "\n".join(verdict_of(other, "x86"))
+        assert "in float32 between the int8 layers: " in told and "ReLU" not in told
     assert "loses" not in "\n".join(verdict_of(replace(worse, drop=figures.Drop(1.0, (0.5, 1.5))), "x86"))
 
 

@@ -1,0 +1,89 @@
+"""What the float islands of an int8 file cost on this machine, told by ONNX Runtime's own profiler.
+
+ONNX Runtime makes several nodes without a name of an operator for which it has no kernel. Of these, HardSwish is
+written as they are before it is timed; any other one stays without a time.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgexfer.export.golden import feed
+from edgexfer.export.opsets import hard_swish
+from edgexfer.export.qdq import island_nodes
+from edgexfer.export.runtime import open_session
+from edgexfer.preprocessing import Preprocessing
+
+RUNS = 20
+WARM_UP = 2
+KERNEL = "_kernel_time"
+
+
+def island_seconds(
+    model: onnx.ModelProto, picture: np.ndarray, preprocessing: Preprocessing, kind: str
+) -> dict[str, float]:
+    """Seconds that each kind of float island takes for one picture on one thread, the way there and back included.
+
+    A kind that the profiler does not know by name is left out.
+
+    Args:
+        model: The int8 model.
+        picture: uint8 ``(1, H, W, 3)``.
+        preprocessing: Mean and std for the float input.
+        kind: ``"uint8"`` or ``"float"``.
+    """
+    islands = island_nodes(model)
+    if not islands:
+        return {}
+    times = _kernels(_written_out(model).SerializeToString(), feed(picture, preprocessing, kind))
+    medians = {name: float(np.median(found)) for name, found in times.items()}
+    beside = _beside(model, islands)
+    seconds: dict[str, float] = {}
+    for node in islands:
+        if node.name in medians:
+            names = [node.name, f"{node.name}_gate", *beside[node.name]]
+            seconds[node.op_type] = seconds.get(node.op_type, 0.0) + sum(medians.get(name, 0.0) for name in names)
+    return dict(sorted(seconds.items()))
+
+
+def _beside(model: onnx.ModelProto, islands: Sequence[onnx.NodeProto]) -> dict[str, set[str]]:
+    """The names of what undoes and makes rounding beside each island, by the island's name; each only once."""
+    found: dict[str, set[str]] = {node.name: set() for node in islands}
+    feeding = {name: node.name for node in reversed(islands) for name in node.input}
+    fed = {name: node.name for node in islands for name in node.output}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.output[0] in feeding:
+            found[feeding[node.output[0]]].add(node.name)
+        elif node.op_type == "QuantizeLinear" and node.input[0] in fed:
+            found[fed[node.input[0]]].add(node.name)
+    return found
+
+
+def _written_out(model: onnx.ModelProto) -> onnx.ModelProto:
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.graph.ClearField("node")
+    for node in model.graph.node:
+        made.graph.node.extend(hard_swish(node) if node.op_type == "HardSwish" else [node])
+    return made
+
+
+def _kernels(content: bytes, x: np.ndarray) -> dict[str, list[float]]:
+    """The seconds of each run of each node that is left when ONNX Runtime has optimised the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(content, profile=Path(folder, "profile"))
+        for _ in range(WARM_UP + RUNS):
+            session.run(None, {session.get_inputs()[0].name: x})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    times: dict[str, list[float]] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith(KERNEL):
+            times.setdefault(name.removesuffix(KERNEL), []).append(event["dur"] / 1e6)
+    return {name: found[WARM_UP:] for name, found in times.items() if len(found) > WARM_UP}
