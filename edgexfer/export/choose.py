@@ -144,7 +144,8 @@ class Search:
         if not self.judge.timed:
             return []
         best, speedup, worse = 0, 1.0, 0
-        for count in (c for c in FRONTS if c <= max(1, len(layers) // LARGEST_FRONT)):
+        most = min(max(1, len(layers) // LARGEST_FRONT), len(layers) - 1)  # one layer at least has to be int8
+        for count in (c for c in FRONTS if c <= most):
             tried = leave_in_float(wrapped, self.base, layers[:count])
             now_s, other_s = self._seconds([self._with(wrapped, layers[:best]), tried])
             self._note("front", float_layers=list(layers[:count]), cpu_s=other_s, against_cpu_s=now_s)

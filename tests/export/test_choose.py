@@ -85,6 +85,14 @@ def test_the_first_layers_stay_in_float_while_that_is_faster(monkeypatch: pytest
     assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
 
 
+def test_the_only_layer_is_not_left_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, said = World({}, lambda left: 1.0 - 0.5 * len(left)).search(monkeypatch, 1.0)
+    monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS[:1])
+    assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
+    monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS[:2])
+    assert search.choose("d", RANGES, ("minmax",)).float_layers == ("layer0",)
+
+
 def test_only_nan_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     search, _ = World({"layer0": float("nan")}).search(monkeypatch, 1.0)
     with pytest.raises(QuantizationError, match="every int8 candidate answers with NaN"):
