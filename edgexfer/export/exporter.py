@@ -27,7 +27,7 @@ from edgexfer.export.second_pass import fold_rest
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
-from edgexfer.fold import Kept
+from edgexfer.fold import FoldProof, Kept
 
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
@@ -44,7 +44,22 @@ class _Folding:
     module: nn.Module
     folded: int
     kept: tuple[Kept, ...]
-    max_rel_error_f64: float | None
+    proofs: tuple[FoldProof, ...] = ()
+    """Of the network, and of what was folded further in the file."""
+
+    @property
+    def max_rel_error_f64(self) -> float | None:
+        return max((p.max_rel_error_f64 for p in self.proofs), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the proof file says of folding: each layer's error, and that in the network's own precision."""
+        layers = [{"name": name, "rel_error_f64": error} for proof in self.proofs for name, error in proof.layers]
+        return {
+            "max_rel_error_f64": self.max_rel_error_f64,
+            "max_rel_error": max((p.max_rel_error_f32 for p in self.proofs), default=None),
+            "images": max((p.images for p in self.proofs), default=0),
+            "layers": layers,
+        }
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,8 @@ def export_network(
     if request.force:
         remove_strangers(files, content, proven.info.digest, say, read=[request.plan])
     proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"], "form": asdict(form)}
+    if folding.proofs:
+        proof["fold"] = folding.to_dict()
     if machine is not None:
         proof["target"] = asdict(machine)
     write_json(files.proof, proof)
@@ -186,7 +203,7 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
     if not request.fold_bn:
         names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
         say(f"BatchNorm: 0 of {len(names)} folded ({NOT_ASKED})")
-        return _Folding(net, 0, tuple(Kept(name, NOT_ASKED) for name in names), None)
+        return _Folding(net, 0, tuple(Kept(name, NOT_ASKED) for name in names))
     from edgexfer.fold import fold_batchnorm
 
     net = copy.deepcopy(net).cpu().float().eval()
@@ -195,11 +212,17 @@ def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) 
         pixels = golden_pixels(SEED, request.preprocessing)
     folded = fold_batchnorm(net, torch.from_numpy(feed(pixels, request.preprocessing, "float")))
     count, kept = folded.plan.folded, folded.plan.kept
-    error = float(folded.proof.max_rel_error_f64) if count else None
-    say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", float64 error {error:.1e}" if count else ""))
+    say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", {_errors(folded.proof)}" if count else ""))
     for entry in kept:
         say(f"  kept {entry.name}: {entry.reason}")
-    return _Folding(folded.module, count, kept, error)
+    return _Folding(folded.module, count, kept, (folded.proof,) if count else ())
+
+
+def _errors(proof: FoldProof) -> str:
+    return (
+        f"float64 error {proof.max_rel_error_f64:.1e} at {len(proof.layers)} layers and end to end,"
+        f" {proof.max_rel_error_f32:.1e} in float32"
+    )
 
 
 def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> tuple[onnx.ModelProto, _Folding]:
@@ -208,10 +231,12 @@ def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> 
     if request.fold_bn and folding.kept:
         second = fold_rest(model, folding.kept)
         more = len(folding.kept) - len(second.kept)
-        if second.max_rel_error_f64 is not None:
-            say(f"BatchNorm: {more} more folded in the file, float64 error {second.max_rel_error_f64:.1e}")
-            error = max(second.max_rel_error_f64, folding.max_rel_error_f64 or 0.0)
-            folding = replace(folding, folded=folding.folded + more, kept=second.kept, max_rel_error_f64=error)
+        if second.given_up is not None:
+            say(f"  nothing more folded in the file: {second.given_up}")
+        if second.proof is not None:
+            say(f"BatchNorm: {more} more folded in the file, {_errors(second.proof)}")
+            proofs = (*folding.proofs, second.proof)
+            folding = replace(folding, folded=folding.folded + more, kept=second.kept, proofs=proofs)
         model = second.model
     model = lower(model, form)
     graph.check_written(model, form.opset, form.ir_version)

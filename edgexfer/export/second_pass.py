@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 
 from edgexfer.errors import FoldError
-from edgexfer.fold import Kept
+from edgexfer.fold import FoldProof, Kept
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.layers import BATCHNORM
 from edgexfer.fold.onnxfile.view import View, input_of
@@ -26,12 +26,14 @@ class SecondPass:
     Attributes:
         model: The model, folded further where it could be.
         kept: The BatchNorms that still stand, by their path in the network.
-        max_rel_error_f64: Of this pass; ``None`` where nothing was folded.
+        proof: Of this pass; ``None`` where nothing was folded.
+        given_up: Why nothing could be, although something might; ``None`` where that is not so.
     """
 
     model: onnx.ModelProto
     kept: tuple[Kept, ...]
-    max_rel_error_f64: float | None
+    proof: FoldProof | None = None
+    given_up: str | None = None
 
 
 def fold_rest(model: onnx.ModelProto, kept: tuple[Kept, ...]) -> SecondPass:
@@ -43,16 +45,16 @@ def fold_rest(model: onnx.ModelProto, kept: tuple[Kept, ...]) -> SecondPass:
     """
     paths = _paths(model)
     if not paths:
-        return SecondPass(model, kept, None)
+        return SecondPass(model, kept)
     try:
         folded = fold_graph(model)
-    except FoldError:  # the graph cannot be computed in float64, so nothing may be changed in it
-        return SecondPass(model, kept, None)
+    except FoldError as error:  # nothing can be proven, so nothing may be changed
+        return SecondPass(model, kept, given_up=str(error))
     if not folded.plan.folded:
-        return SecondPass(model, kept, None)
+        return SecondPass(model, kept)
     standing = {_paths(folded.model).get(k.name, k.name) for k in folded.plan.kept}
     left = tuple(k for k in kept if k.name in standing or k.name not in set(paths.values()))
-    return SecondPass(folded.model, left, folded.proof.max_rel_error_f64)
+    return SecondPass(folded.model, left, folded.proof)
 
 
 def _paths(model: onnx.ModelProto) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from edgexfer.words import people_size
 
 METADATA = "metadata"
 NOT_TOLD = ("format", "artifact", "int8")
-SHOWN_ELSEWHERE = ("trace", "artifact", "verdict")
+SHOWN_ELSEWHERE = ("trace", "artifact", "verdict", "layers")
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,8 @@ def _further(artifact: FoundArtifact) -> Table | None:
         for name, pointer, v in flat(told)
         if pointer.rsplit("/", 1)[-1] not in SHOWN_ELSEWHERE and "/latency_s" not in pointer
     ]
+    for number, layer in enumerate(objects(mapping(told, "fold"), "layers")):
+        pointer = f"{artifact.proof_label}#/fold/layers/{number}/rel_error_f64"
+        name = f"fold · relative error in float64 at {words(layer.get('name'))}"
+        rows.append(Row(name, (shown(layer.get("rel_error_f64"), small, pointer),)))
     return Table("What the proof file adds", ("", ""), rows, frozenset({1})) if rows else None

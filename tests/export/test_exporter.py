@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgexfer.errors import ExportError, WouldOverwriteError
-from edgexfer.export import exporter, graph
+from edgexfer.errors import ExportError, FoldError, WouldOverwriteError
+from edgexfer.export import exporter, graph, second_pass
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import golden_pixels
 from edgexfer.export.metadata import read_info
@@ -119,6 +119,17 @@ def test_folding_leaves_no_batchnorm_and_says_its_error(tmp_path: Path) -> None:
     assert result.to_json()["batchnorm_folded"] == 3 and result.to_json()["batchnorm_kept"] == []
     error = result.info.proof.fold_max_rel_error_f64
     assert error is not None and 0 <= error < 1e-12 and said[0].startswith("BatchNorm: 3 of 3 folded, float64 error")
+
+
+def test_the_proof_of_folding_is_told_layer_by_layer_and_in_float32(tmp_path: Path) -> None:
+    said: list[str] = []
+    result = export_network(SmallNet(), request_for(), tmp_path / "f.onnx", pictures=pictures_for(), say=said.append)
+    fold = json.loads(result.proof_file.read_text())["fold"]
+    assert [layer["name"] for layer in fold["layers"]] == ["body.1", "body.5", "body.8"]
+    assert all(0 <= layer["rel_error_f64"] <= fold["max_rel_error_f64"] <= 1e-12 for layer in fold["layers"])
+    assert fold["max_rel_error_f64"] == result.info.proof.fold_max_rel_error_f64
+    assert 1e-9 < fold["max_rel_error"] < 1e-4 and fold["images"] == 2
+    assert f" at 3 layers and end to end, {fold['max_rel_error']:.1e} in float32" in said[0]
 
 
 def test_a_wrong_export_is_caught_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,3 +266,17 @@ def test_what_the_network_keeps_is_folded_in_the_file(tmp_path: Path) -> None:
     assert result.info.batchnorm_folded == 2 and [k.name for k in result.info.batchnorm_kept] == ["last"]
     assert result.info.proof.fold_max_rel_error_f64 is not None and result.info.proof.fold_max_rel_error_f64 <= 1e-10
     assert [n.op_type for n in graph.load_model(out).graph.node].count("BatchNormalization") == 1
+    assert len(json.loads(result.proof_file.read_text())["fold"]["layers"]) == 2
+
+
+def test_why_nothing_more_is_folded_in_the_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object, **options: object) -> None:
+        raise FoldError("'Conv' needs more than 8 GiB of memory")
+
+    monkeypatch.setattr(second_pass, "fold_graph", refused)
+    said: list[str] = []
+    result = export_network(
+        Twice().eval(), request_for(), tmp_path / "t.onnx", pictures=pictures_for(), say=said.append
+    )
+    assert "  nothing more folded in the file: 'Conv' needs more than 8 GiB of memory" in said
+    assert result.info.batchnorm_folded == 0 and "fold" not in json.loads(result.proof_file.read_text())
