@@ -80,9 +80,7 @@ def _nodes(found: onnx.ModelProto, wanted: onnx.ModelProto) -> Iterator[str]:
 def _by_name(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """The nodes by name; those without one, or with one that others have too, by their first output."""
     times = Counter(n.name for n in model.graph.node if n.name)
-    return {
-        n.name if times[n.name] == 1 else next((o for o in n.output if o), n.op_type): n for n in model.graph.node
-    }
+    return {n.name if times[n.name] == 1 else next((o for o in n.output if o), n.op_type): n for n in model.graph.node}
 
 
 def _canonical(node: onnx.NodeProto) -> tuple[object, ...]:

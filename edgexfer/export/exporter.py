@@ -26,7 +26,7 @@ from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Resu
 from edgexfer.export.second_pass import fold_rest
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
-from edgexfer.files import FORMAT, refuse_overwrite, write_bytes, write_json
+from edgexfer.files import FORMAT, refuse_overwrite, write_json
 from edgexfer.fold import FoldProof, Kept
 
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
@@ -186,11 +186,7 @@ def _write(path: Path, content: bytes, form: Form) -> None:
     Raises:
         ExportError: It is not.
     """
-    write_bytes(path, content)
-    found = graph.load_model(path)
-    graph.check_written(found, form.opset, form.ir_version)
-    if graph.to_bytes(found) != content:
-        raise ExportError(f"{str(path)!r} does not hold what was written; is the disk sound?")
+    graph.check_written(graph.write_model(path, content), form.opset, form.ir_version)
 
 
 def _form_words(form: Form, machine: Target | None) -> str:

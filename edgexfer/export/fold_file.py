@@ -19,11 +19,11 @@ import onnx
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export import figures, graph
 from edgexfer.export.beside import remove_strangers
-from edgexfer.export.golden import golden_of, golden_pixels, tolerance_of
+from edgexfer.export.golden import golden_of, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, info_of
 from edgexfer.export.request import Files
-from edgexfer.export.runtime import open_session, run
-from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, to_json, write_bytes, write_text
+from edgexfer.export.verify import golden_logits
+from edgexfer.files import FORMAT, refuse_overwrite, sha256_file, to_json, write_text
 from edgexfer.fold.onnxfile.folding import FoldedGraph, fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
 
@@ -76,7 +76,7 @@ def fold_file(
     layers = [{"name": name, "rel_error_f64": error} for name, error in folded.proof.layers]
     proof = to_json({"format": FORMAT, "artifact": out.name, "fold": {**record, "layers": layers}})
     content = graph.to_bytes(made)
-    write_bytes(out, content)
+    graph.write_model(out, content)
     if force:
         labels = info_of(made, str(out))
         remove_strangers(files, content, None if labels is None else labels.digest, say, read=[path])
@@ -127,8 +127,7 @@ def _relabel(folded: FoldedGraph, labelled: onnx.ModelProto, info: ArtifactInfo,
     Raises:
         ExportError: It does not give the answers that the artifact promised.
     """
-    session = open_session(graph.to_bytes(folded.model))
-    logits, _ = run(session, golden_pixels(info.golden.seed, info.preprocessing), info.preprocessing, info.input)
+    logits = golden_logits(folded.model, info)
     error = figures.max_abs_error(logits, np.array(info.golden.logits))
     if error > info.golden.tolerance:
         raise ExportError(

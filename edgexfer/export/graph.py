@@ -17,7 +17,8 @@ from onnx import numpy_helper
 
 from edgexfer.errors import ExportError, FormatError
 from edgexfer.export.metadata import KEY, ArtifactInfo, info_of
-from edgexfer.fold.onnxfile.source import check_sound, graph_tensors, graphs, parse
+from edgexfer.files import write_bytes
+from edgexfer.fold.onnxfile.source import check_sound, graph_tensors, graphs, parse, tensors
 from edgexfer.version import __version__
 
 OPSET = 18
@@ -32,7 +33,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """
     where = str(path)
     model = parse(path)
-    outside = [t.name for t in graph_tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [t.name for t in tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise FormatError(
             f"{where!r} keeps {len(outside)} tensors in other files ({outside[0]!r} for one); edgexfer reads only"
@@ -52,6 +53,19 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
         return bytes(model.SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
         raise ExportError(f"the network does not fit in one ONNX file (2 GiB at most): {error}") from error
+
+
+def write_model(path: Path, content: bytes) -> onnx.ModelProto:
+    """Writes a model's bytes, and reads the file again to see that it holds them.
+
+    Raises:
+        ExportError: It does not.
+    """
+    write_bytes(path, content)
+    found = load_model(path)
+    if to_bytes(found) != content:
+        raise ExportError(f"{str(path)!r} does not hold what was written; is the disk sound?")
+    return found
 
 
 def attach(model: onnx.ModelProto, info: ArtifactInfo) -> tuple[onnx.ModelProto, ArtifactInfo]:

@@ -145,7 +145,10 @@ def _layers(model: onnx.ModelProto, view: View) -> Iterable[LayerCost]:
     single.graph.ClearField("value_info")
     for value in single.graph.output:
         value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(single).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(single).graph
+    except Exception:  # a model too large or too odd for it: the shapes stay unknown
+        inferred = single.graph
     shapes = {
         v.name: tuple(d.dim_value or None for d in v.type.tensor_type.shape.dim)
         for v in (*inferred.value_info, *inferred.input, *inferred.output)
@@ -251,6 +254,8 @@ def _state(view: View, index: int, now: tuple[np.ndarray, np.ndarray] | None) ->
         layer = read_batchnorm(view, index)
     except No as no:
         return BatchNormState(_title(view, index), 0, 0.0, 0, 0, None, None, str(no).removeprefix("it "))
+    if not layer.channels:
+        return BatchNormState(_title(view, index), 0, 0.0, 0, 0, None, None, "it has no channels")
     var = view.numbers(input_of(node, 4))
     scale = np.abs(layer.affine.scale)
     gamma = np.abs(layer.weight)

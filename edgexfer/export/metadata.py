@@ -255,6 +255,8 @@ def _from_dict(value: Mapping[str, Any]) -> ArtifactInfo:
         cut=None if cut is None else _cut(cut),
         digest=str(value["digest"]),
     )
+    if info.golden.seed < 0:
+        raise ValueError(f"golden seed is {info.golden.seed}")
     wrong = {len(row) for row in info.golden.logits} - {len(info.classes)}
     if wrong or not info.golden.logits:
         raise ValueError(f"golden logits of {sorted(wrong)} values for {len(info.classes)} classes")

@@ -1,4 +1,7 @@
-"""Checks an artifact anywhere: the digest against the file, the golden samples against this machine's runtime."""
+"""Checks an artifact anywhere: the digest against the file, the golden samples against this machine's runtime.
+
+The file may be anyone's: it is run only where its digest is right, and in bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from edgexfer.export import graph
 from edgexfer.export.figures import max_abs_error
 from edgexfer.export.golden import golden_pixels
 from edgexfer.export.metadata import ArtifactInfo, info_of
-from edgexfer.export.runtime import open_session, run
+from edgexfer.export.runtime import OUTPUTS, open_session, run
+from edgexfer.fold.onnxfile.float64 import MEMORY_BYTES, limited_memory
+
+COPIES = 4
+"""How often a session holds the model while it is opened, about."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +51,45 @@ def verify(path: Path) -> Verification:
     return Verification(not failures, failures)
 
 
+def golden_logits(model: onnx.ModelProto, info: ArtifactInfo) -> np.ndarray:
+    """What a model answers on the golden samples of ``info``, of the shape that ``info`` expects.
+
+    Raises:
+        ExportError: It has other inputs or outputs, cannot be run, takes more memory than ``MEMORY_BYTES`` beside its
+            own, or answers in another shape.
+    """
+    inputs, outputs = [i.name for i in model.graph.input], [o.name for o in model.graph.output]
+    if inputs != [info.input_name] or outputs != OUTPUTS:
+        raise ExportError(f"inputs {inputs} and outputs {outputs}; expected {[info.input_name]} and {OUTPUTS}")
+    content = graph.to_bytes(model)
+    try:
+        pixels = golden_pixels(info.golden.seed, info.preprocessing)
+        with limited_memory(MEMORY_BYTES + COPIES * len(content)):
+            logits, _ = run(open_session(content), pixels, info.preprocessing, info.input)
+    except ExportError:
+        raise
+    except Exception as error:  # the runtime's exceptions share no base class of their own
+        raise ExportError(f"ONNX Runtime cannot run it on the golden samples: {error}") from error
+    wanted = np.shape(info.golden.logits)
+    if logits.shape != wanted:
+        raise ExportError(f"the golden samples give logits of shape {logits.shape}, expected {wanted}")
+    return logits
+
+
 def _failures(model: onnx.ModelProto, info: ArtifactInfo) -> Iterator[str]:
     found = graph.digest(model)
     if found != info.digest:
         yield f"the file was changed after it was exported: its digest is {found[:12]}, it claims {info.digest[:12]}"
-    inputs, outputs = [i.name for i in model.graph.input], [o.name for o in model.graph.output]
-    if inputs != [info.input_name] or outputs != ["logits", "embedding"]:
-        yield f"inputs {inputs} and outputs {outputs}; expected {[info.input_name]} and ['logits', 'embedding']"
         return
     try:
-        session = open_session(graph.to_bytes(model))
-        logits, _ = run(session, golden_pixels(info.golden.seed, info.preprocessing), info.preprocessing, info.input)
+        logits = golden_logits(model, info)
     except ExportError as error:
         yield str(error)
-        return
-    except Exception as error:  # the runtime's exceptions share no base class of their own
-        yield f"ONNX Runtime cannot run it on the golden samples: {error}"
         return
     yield from _golden_failures(logits, np.array(info.golden.logits), info)
 
 
 def _golden_failures(logits: np.ndarray, wanted: np.ndarray, info: ArtifactInfo) -> Iterator[str]:
-    if logits.shape != wanted.shape:
-        yield f"the golden samples give logits of shape {logits.shape}, expected {wanted.shape}"
-        return
     error = max_abs_error(logits, wanted)
     if error > info.golden.tolerance:
         yield (

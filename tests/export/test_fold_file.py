@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from edgexfer.cli.main import cli
+from edgexfer.export import fold_file, graph
 from edgexfer.export.exporter import ExportResult, export_network
-from edgexfer.export.metadata import read_info
+from edgexfer.export.metadata import ArtifactInfo, info_of, read_info
 from edgexfer.export.verify import verify
 from tests.export.nets import SmallNet, pictures_for, request_for
 
@@ -162,13 +165,46 @@ def test_what_a_file_cannot_be_asked_for_is_refused_by_name(
 def test_an_artifact_that_answers_otherwise_is_not_written(
     unfolded: tuple[object, ExportResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgexfer.export import fold_file
-
-    real = fold_file.run
-    monkeypatch.setattr(fold_file, "run", lambda *a: tuple(v + 1 for v in real(*a)))
+    real = fold_file.golden_logits
+    monkeypatch.setattr(fold_file, "golden_logits", lambda *a: real(*a) + 1)
     done = run(unfolded[1].artifact, "--out", tmp_path / "o.onnx")
     assert done.exit_code == 1 and "the folded file is off by 1 on the golden samples" in done.stderr
     assert not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda model, info: (model.graph.output.pop(), info)[1], "outputs ['logits']; expected ['image'] and"),
+        (
+            lambda _, info: replace(info, golden=replace(info.golden, logits=info.golden.logits[:2])),
+            "the golden samples give logits of shape (4, 3), expected (2, 3)",
+        ),
+    ],
+    ids=["no embedding", "rows"],
+)
+def test_an_artifact_that_was_tampered_with_is_told_in_one_line(
+    unfolded: tuple[object, ExportResult],
+    tmp_path: Path,
+    damage: Callable[[onnx.ModelProto, ArtifactInfo], ArtifactInfo],
+    told: str,
+) -> None:
+    model = graph.load_model(unfolded[1].artifact)
+    info = info_of(model, "it")
+    assert info is not None
+    made, _ = graph.attach(model, damage(model, info))
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(made.SerializeToString())
+    done = run(path, "--out", tmp_path / "o.onnx")
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit) and told in done.stderr
+    assert not (tmp_path / "o.onnx").exists()
+
+
+def test_what_was_written_is_read_again(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = graph.write_bytes
+    monkeypatch.setattr(graph, "write_bytes", lambda path, content: real(path, content + b"\x1a\x00"))
+    done = run(foreign, "--out", tmp_path / "o.onnx")
+    assert done.exit_code == 1 and "does not hold what was written; is the disk sound" in done.stderr
 
 
 def test_outputs_beyond_the_files_own_precision_prove_nothing(tmp_path: Path) -> None:
@@ -193,8 +229,6 @@ def test_outputs_beyond_the_files_own_precision_prove_nothing(tmp_path: Path) ->
 def test_nothing_is_written_where_the_proof_cannot_be(
     foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgexfer.export import fold_file
-
     def refused(value: object) -> str:
         raise ValueError("Out of range float values are not JSON compliant")
 

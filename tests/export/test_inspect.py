@@ -69,6 +69,22 @@ def test_a_batchnorm_that_is_no_scale_says_why() -> None:
     assert state.channels == 0 and "no finite scale and shift" in state.remark
 
 
+def test_a_batchnorm_without_channels_is_told() -> None:
+    none = dict.fromkeys(("gamma", "beta", "mean", "var"), np.zeros(0))
+    state = inspect_model(network(**none)).batchnorms[0]
+    assert (state.channels, state.remark) == (0, "it has no channels")
+
+
+def test_a_file_whose_shapes_cannot_be_inferred_is_shown_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(model: onnx.ModelProto) -> onnx.ModelProto:
+        raise onnx.shape_inference.InferenceError("an odd one")
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", refused)
+    found = inspect_model(network())
+    assert {layer.output_shape for layer in found.layers} == {()}
+    assert {layer.multiply_adds for layer in found.layers} == {None}
+
+
 def test_pictures_that_do_not_fit_are_an_error() -> None:
     model = network()
     model.graph.node.insert(0, helper.make_node("Relu", ["x"], ["r"]))

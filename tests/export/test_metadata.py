@@ -75,6 +75,7 @@ def test_a_foreign_model_is_told_apart(tmp_path: Path) -> None:
         ({"target": "mips"}, "target is 'mips'; allowed: x86, arm64"),
         ({"golden": {"seed": 0, "logits": [[1.0]], "tolerance": 1.0}}, "golden logits of \\[1\\] values for 2 classes"),
         ({"golden": {"seed": 0, "logits": [], "tolerance": 1.0}}, "golden logits"),
+        ({"golden": {"seed": -1, "logits": [[1.0, 2.0]], "tolerance": 1.0}}, "golden seed is -1"),
         ({"golden": {"seed": 0, "logits": [[1.0, "inf"]], "tolerance": 1.0}}, "expected a finite number"),
         ({"preprocessing": {}}, "preprocessing is incomplete"),
         ({"proof": []}, "incomplete or malformed"),

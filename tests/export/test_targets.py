@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from edgexfer.errors import ExportError
-from edgexfer.export import exporter, graph
+from edgexfer.export import graph
 from edgexfer.export.exporter import export_network
 from edgexfer.export.opsets import lower
 from edgexfer.export.runtime import open_session
@@ -81,7 +81,7 @@ def test_a_batchnorm_that_is_kept_and_views_are_written_for_the_oldest_runtime(t
 
 
 def test_a_file_that_reads_back_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = exporter.write_bytes
+    real = graph.write_bytes
     other = helper.make_tensor_value_info("more", 1, [1])
 
     def failing(path: Path, content: bytes) -> None:
@@ -89,7 +89,7 @@ def test_a_file_that_reads_back_otherwise_is_an_error(tmp_path: Path, monkeypatc
         model.graph.value_info.append(other)
         real(path, model.SerializeToString())
 
-    monkeypatch.setattr(exporter, "write_bytes", failing)
+    monkeypatch.setattr(graph, "write_bytes", failing)
     with pytest.raises(ExportError, match="does not hold what was written; is the disk sound"):
         export_network(SmallNet().eval(), request_for(), tmp_path / "s.onnx", pictures=pictures_for())
 

@@ -19,6 +19,8 @@ from edgexfer.errors import FormatError
 
 LARGEST_BYTES = 2**31 - 1
 MOST_NODES = 100_000
+DEEPEST = 100
+"""Functions within functions, at most."""
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
@@ -260,14 +262,15 @@ def _inlined(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     def size(key: tuple[str, str], above: frozenset[tuple[str, str]]) -> int:
         if key in above:
             raise FormatError(f"{where!r} is not valid ONNX: its function {key[1]!r} calls itself")
+        if len(above) == DEEPEST:
+            raise FormatError(f"{where!r} has functions in functions, deeper than {DEEPEST}; save it with fewer")
         if key not in sizes:
             sizes[key] = sum(count(node, above | {key}) for node in bodies[key].node)
         return sizes[key]
 
     def count(node: onnx.NodeProto, above: frozenset[tuple[str, str]]) -> int:
-        key = (node.domain, node.op_type)
-        inner = sum(count(n, above) for graph in inside(node) for n in graph.node)
-        return inner + (size(key, above) if key in bodies else 1)
+        keys = [(n.domain, n.op_type) for n in (node, *(n for graph in inside(node) for n in graph.node))]
+        return sum(size(key, above) if key in bodies else 1 for key in keys)
 
     total = sum(count(node, frozenset()) for node in model.graph.node)
     if total > MOST_NODES:

@@ -188,6 +188,8 @@ def test_local_functions_are_written_out_unless_they_explode(tmp_path: Path) -> 
     assert fold_graph(read).plan.folded == 1
     with pytest.raises(FormatError, match="unfolds to .* nodes through its functions"):
         read_onnx(written(functions(small(), 60, 8), tmp_path))
+    with pytest.raises(FormatError, match="has functions in functions, deeper than 100"):
+        source._inlined(functions(small(), 400, 1), "it")
 
 
 def test_what_is_no_model_is_told_so(tmp_path: Path) -> None:
