@@ -21,6 +21,8 @@ from edgexfer.errors import FormatError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+LARGEST_SIDE = 4096
+"""Pixels; a file that asks for more asks for memory, not for a picture."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Preprocessing:
 
     def _mistakes(self) -> list[str]:
         found = []
-        if len(self.input_size) != 2 or min(self.input_size) < 1:
-            found.append(f"input_size is {self.input_size!r}; expected two positive numbers of pixels")
+        if len(self.input_size) != 2 or not 1 <= min(self.input_size) <= max(self.input_size) <= LARGEST_SIDE:
+            found.append(f"input_size is {self.input_size!r}; expected two numbers of pixels, 1 to {LARGEST_SIDE:,}")
         elif self.resize is not None and self.resize < max(self.input_size):
             found.append(f"resize is {self.resize!r}, smaller than the crop {max(self.input_size)}")
+        elif self.resize is not None and self.resize > 2 * LARGEST_SIDE:
+            found.append(f"resize is {self.resize!r}; expected {2 * LARGEST_SIDE:,} pixels at most")
         if self.crop not in ("center", "none"):
             found.append(f"crop is {self.crop!r}; allowed: 'center', 'none'")
         elif (self.crop == "center") != (self.resize is not None):

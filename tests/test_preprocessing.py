@@ -24,7 +24,9 @@ def test_the_usual_rule() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input_size": (0, 32)}, "two positive numbers"),
+        ({"input_size": (0, 32)}, "two numbers of pixels, 1 to 4,096"),
+        ({"input_size": (32, 100_000)}, "two numbers of pixels, 1 to 4,096"),
+        ({"resize": 100_000}, "resize is 100000; expected 8,192 pixels at most"),
         ({"resize": 90}, "resize is 90, smaller than the crop 96"),
         ({"crop": "left"}, "crop is 'left'; allowed: 'center', 'none'"),
         ({"crop": "none"}, "'none' with resize None"),

@@ -21,6 +21,7 @@ from edgexfer.errors import ExportError
 from edgexfer.export.qdq import float_islands
 from edgexfer.export.runtime import open_session
 from edgexfer.fold.onnxfile import source
+from edgexfer.fold.onnxfile.float64 import limited_memory
 from edgexfer.fold.onnxfile.layers import BATCHNORM, No, read_batchnorm
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
@@ -216,9 +217,12 @@ def _moments(
     inner = [name for name in dict.fromkeys(names) if name != own]
     session, images = None, 0
     for batch in feeds:
-        session = _showing(model, inner) if session is None else session
         try:
-            values = session.run(inner, {own: batch}) if inner else []
+            with limited_memory():
+                session = _showing(model, inner) if session is None else session
+                values = session.run(inner, {own: batch}) if inner else []
+        except ExportError:
+            raise
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise ExportError(f"the model does not run on these pictures: {error}") from error
         images += len(batch)

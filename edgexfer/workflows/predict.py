@@ -74,8 +74,9 @@ def _file_labeller(path: Path) -> Labeller:
     from edgexfer.classifier import Classifier
     from edgexfer.export.metadata import read_info
 
+    info = read_info(path)  # refuses a file that keeps weights elsewhere before a runtime reads them
     classifier = Classifier(path)
-    return Labeller(classifier.classes, read_info(path).preprocessing.to_dict(), classifier.logits)
+    return Labeller(classifier.classes, info.preprocessing.to_dict(), classifier.logits)
 
 
 def _run_labeller(folder: Path) -> Labeller:

@@ -69,6 +69,19 @@ def test_tensors_in_other_files_are_refused(tmp_path: Path) -> None:
         graph.load_model(path)
 
 
+def test_tensors_of_functions_in_other_files_are_refused_too(tmp_path: Path) -> None:
+    model = affine_model()
+    tensor = numpy_helper.from_array(np.zeros(0, np.float32), "hidden")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    constant = helper.make_node("Constant", [], ["o"], value=tensor)
+    model.functions.append(helper.make_function("own", "f", [], ["o"], [constant], [helper.make_opsetid("", 18)]))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(FormatError, match="keeps 1 tensors in other files \\('hidden' for one\\)"):
+        graph.load_model(path)
+
+
 def test_the_digest_sees_weights_nodes_and_names_but_not_talk() -> None:
     model = affine_model()
     base = graph.digest(model)

@@ -6,7 +6,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgexfer.errors import ExportError
+from edgexfer.export import inspect
 from edgexfer.export.inspect import inspect_model
+from edgexfer.fold.onnxfile.float64 import limited_memory
 
 
 def network(**batchnorm: np.ndarray) -> onnx.ModelProto:
@@ -83,6 +85,20 @@ def test_a_file_whose_shapes_cannot_be_inferred_is_shown_without_them(monkeypatc
     found = inspect_model(network())
     assert {layer.output_shape for layer in found.layers} == {()}
     assert {layer.multiply_adds for layer in found.layers} == {None}
+
+
+def test_a_file_that_asks_for_too_much_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "limited_memory", lambda: limited_memory(2**28))
+    model = network()
+    model.graph.initializer.append(numpy_helper.from_array(np.array([20_000, 20_000]), "sizes"))
+    for place, (kind, given, made) in enumerate(
+        [("ConstantOfShape", "sizes", "huge"), ("ReduceMax", "huge", "most"), ("Add", "most", "r")]
+    ):
+        more = ["x"] if kind == "Add" else []
+        model.graph.node.insert(place, helper.make_node(kind, [given, *more], [made]))
+    model.graph.node[3].input[0] = "r"
+    with pytest.raises(ExportError):
+        inspect_model(model, [np.zeros((1, 4, 8, 6), np.float32)])
 
 
 def test_pictures_that_do_not_fit_are_an_error() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 from torch import nn
 
-from edgexfer import nets
+from edgexfer import classifier, nets
 from edgexfer.cli.main import cli
 from edgexfer.export import graph
 from edgexfer.export.golden import feed
@@ -112,6 +112,21 @@ def test_predict_tells_what_it_cannot_read_and_goes_on(exported: Path, colours: 
     assert "0.png: none of these (" in done.stdout
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in run("predict", exported, tmp_path / "empty").stderr
+
+
+def test_predict_opens_no_file_that_keeps_weights_elsewhere(
+    exported: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object) -> None:
+        raise AssertionError("it was opened")
+
+    model = onnx.load(exported)
+    model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    model.graph.initializer[0].external_data.add(key="location", value="../secret")
+    (tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
+    monkeypatch.setattr(classifier, "Classifier", refused)
+    done = run("predict", tmp_path / "outside.onnx", colours / "red")
+    assert done.exit_code == 1 and "keeps 1 tensors in other files" in done.stderr
 
 
 def test_an_artifact_is_what_its_run_gives(teacher: Path, exported: Path) -> None:
