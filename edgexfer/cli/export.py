@@ -30,7 +30,7 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.option(
     "--scale-shift",
     is_flag=True,
-    help="ONNX file: make a product and a sum of each BatchNorm that no layer can take up.",
+    help="Make a product and a sum of each BatchNorm that no layer can take up.",
 )
 @click.option(
     "--input-shape",
@@ -42,7 +42,7 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.option(
     "--target",
     type=click.Choice(["x86", "arm64", *(f"raspberry-pi-{board}" for board in ("3", "4", "5", "zero-2"))]),
-    help="The machine it is for: int8 arithmetic and advice; default: this one.",
+    help="The machine it is for: decides int8's arithmetic and the advice, not the file's form; default: this one.",
 )
 @click.option(
     "--runtime-version",
@@ -110,6 +110,7 @@ def command(
 
     choice = ExportChoice(
         fold_bn=fold_bn,
+        scale_shift=scale_shift,
         int8=int8,
         target=target,
         runtime_version=runtime_version,
@@ -123,11 +124,9 @@ def command(
     )
     with Talk() as talk:
         if source.is_file():
-            result = export_file(
-                source, out, choice, talk, input_shape=input_shape, scale_shift=scale_shift, force=force
-            )
-        elif scale_shift or input_shape:
-            raise click.UsageError("--scale-shift and --input-shape are for an ONNX file, and this is none")
+            result = export_file(source, out, choice, talk, input_shape=input_shape, force=force)
+        elif input_shape:
+            raise click.UsageError("--input-shape is for an ONNX file, and this is none")
         else:
             result = export_run(source, out, choice, talk, force=force)
     files = [result["artifact"], *([result["int8"]["artifact"]] if "int8" in result else [])]

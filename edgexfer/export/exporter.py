@@ -28,6 +28,7 @@ from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, targ
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_json
 from edgexfer.fold import FoldProof, Kept
+from edgexfer.fold.onnxfile.plan import is_scaled
 
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
@@ -171,7 +172,13 @@ def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Proven:
     """
     fold_bn = info.batchnorm_folded > 0 or not any(k.reason == NOT_ASKED for k in info.batchnorm_kept)
     request = ExportRequest(
-        info.model, info.classes, info.preprocessing, info.parent_sha256, fold_bn=fold_bn, input=info.input
+        info.model,
+        info.classes,
+        info.preprocessing,
+        info.parent_sha256,
+        fold_bn=fold_bn,
+        scale_shift=any(map(is_scaled, info.batchnorm_kept)),
+        input=info.input,
     )
     pictures = Pictures(np.zeros((0, *info.preprocessing.input_size, 3), np.uint8), np.zeros(0, np.int64))
     answers = _Answers.of(net, request, pictures)
@@ -225,12 +232,13 @@ def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> 
     """The file of a folded network; what the network had to keep is folded in the file where that is exact."""
     model = to_onnx(folding.module, request.preprocessing, request.input)
     if request.fold_bn and folding.kept:
-        second = fold_rest(model, folding.kept)
-        more = len(folding.kept) - len(second.kept)
+        second = fold_rest(model, folding.kept, scale_shift=request.scale_shift)
+        more, scaled = len(folding.kept) - len(second.kept), sum(map(is_scaled, second.kept))
         if second.given_up is not None:
             say(f"  nothing more folded in the file: {second.given_up}")
         if second.proof is not None:
-            say(f"BatchNorm: {more} more folded in the file, {_errors(second.proof)}")
+            made = f", {scaled} made a product and a sum" * bool(scaled)
+            say(f"BatchNorm: {more} more folded in the file{made}, {_errors(second.proof)}")
             proofs = (*folding.proofs, second.proof)
             folding = replace(folding, folded=folding.folded + more, kept=second.kept, proofs=proofs)
         model = second.model

@@ -26,6 +26,7 @@ class ExportRequest:
         preprocessing: What the network expects of its input.
         parent_sha256: SHA-256 of the weight file.
         fold_bn: Fold BatchNorm away.
+        scale_shift: Make a product and a sum of each BatchNorm that no layer can take up.
         input: ``"uint8"`` (pixels in, preprocessing in the graph) or ``"float"`` (a normalised tensor in).
         force: Replace files that exist.
         int8: Write an int8 artifact beside the float32 one.
@@ -42,6 +43,7 @@ class ExportRequest:
     preprocessing: Preprocessing
     parent_sha256: str
     fold_bn: bool = True
+    scale_shift: bool = False
     input: str = "uint8"
     force: bool = False
     int8: bool = False
@@ -159,6 +161,8 @@ def check_request(request: ExportRequest, out: Path, pictures: Pictures) -> None
             check(value)
         except ExportError as error:
             mistakes.append(str(error))
+    if request.scale_shift and not request.fold_bn:
+        mistakes.append("--scale-shift goes on where folding ends; drop it, or --no-fold-bn")
     if not request.int8 and request.plan:
         mistakes.append("--plan shapes the int8 file; add --int8")
     if mistakes:

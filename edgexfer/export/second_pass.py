@@ -1,8 +1,8 @@
 """BatchNorms that the network had to keep, folded in the exported graph.
 
 In a file each call of a layer is a node of its own: a layer called twice, a BatchNorm before pooling and a linear
-layer, and the like, can be folded there although the module could not. What is done here is planned and proven by
-``edgexfer.fold.onnxfile`` like any other file.
+layer, and the like, can be folded there although the module could not; what stays even then can be made a product and
+a sum. What is done here is planned and proven by ``edgexfer.fold.onnxfile`` like any other file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from edgexfer.errors import FoldError
 from edgexfer.fold import FoldProof, Kept
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.layers import BATCHNORM
+from edgexfer.fold.onnxfile.plan import is_scaled
 from edgexfer.fold.onnxfile.view import View, input_of
 
 
@@ -36,24 +37,26 @@ class SecondPass:
     given_up: str | None = None
 
 
-def fold_rest(model: onnx.ModelProto, kept: tuple[Kept, ...]) -> SecondPass:
+def fold_rest(model: onnx.ModelProto, kept: tuple[Kept, ...], *, scale_shift: bool = False) -> SecondPass:
     """Folds in the graph what was kept in the network.
 
     Args:
         model: The exported model.
         kept: What the network kept, with reasons.
+        scale_shift: Make a product and a sum of each BatchNorm that stays otherwise.
     """
     paths = _paths(model)
     if not paths:
         return SecondPass(model, kept)
     try:
-        folded = fold_graph(model)
+        folded = fold_graph(model, scale_shift=scale_shift)
     except FoldError as error:  # nothing can be proven, so nothing may be changed
         return SecondPass(model, kept, given_up=str(error))
-    if not folded.plan.folded:
+    if not folded.plan.folded and not folded.scaled:
         return SecondPass(model, kept)
-    standing = {_paths(folded.model).get(k.name, k.name) for k in folded.plan.kept}
-    left = tuple(k for k in kept if k.name in standing or k.name not in set(paths.values()))
+    standing = {paths.get(k.name, k.name): k for k in folded.plan.kept}
+    told = (Kept(k.name, standing[k.name].reason) if is_scaled(standing.get(k.name, k)) else k for k in kept)
+    left = tuple(k for k in told if k.name in standing or k.name not in set(paths.values()))
     return SecondPass(folded.model, left, folded.proof)
 
 

@@ -1,4 +1,7 @@
-"""Where an artifact will run, and what follows from that: opset, IR version, int8 arithmetic, threads. One table.
+"""Where an artifact will run, and what follows from that. One table of machines and one of runtimes.
+
+The machine decides int8's arithmetic and what is advised; the opset and the IR version follow from the ONNX Runtime
+alone, which every machine here can have in its newest version (``setup.sh`` of a bundle installs it).
 
 Sources: processors of the Raspberry Pis https://www.raspberrypi.com/documentation/computers/processors.html; which
 ONNX Runtime reads which opset and IR version https://onnxruntime.ai/docs/reference/compatibility.html (where that table

@@ -31,6 +31,7 @@ class ExportChoice:
 
     Attributes:
         fold_bn: Whether BatchNorm is folded into the convolutions.
+        scale_shift: Whether a BatchNorm that no layer can take up becomes a product and a sum.
         int8: Whether an int8 file is written beside.
         target: The machine it is for, by name; ``None`` for this one.
         runtime_version: The oldest ONNX Runtime that has to read it; ``None`` for 1.16.
@@ -44,6 +45,7 @@ class ExportChoice:
     """
 
     fold_bn: bool = True
+    scale_shift: bool = False
     int8: bool = False
     target: str | None = None
     runtime_version: str | None = None
@@ -78,6 +80,7 @@ def export_run(
         preprocessing=run.preprocessing,
         parent_sha256=weights_sha256(folder),
         fold_bn=choice.fold_bn,
+        scale_shift=choice.scale_shift,
         int8=choice.int8,
         target=choice.target,
         runtime_version=choice.runtime_version,
@@ -100,7 +103,6 @@ def export_file(
     listener: Listener,
     *,
     input_shape: tuple[int, ...] | None = None,
-    scale_shift: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Folds the BatchNorms of an ONNX file; see ``edgexfer.export.fold_file``.
@@ -108,7 +110,7 @@ def export_file(
     Raises:
         ExportError: The options are for a run.
     """
-    given = [option for option in _given(choice) if option != "--fold-bn"]
+    given = [option for option in _given(choice) if option not in ("--fold-bn", "--scale-shift")]
     if given:
         raise ExportError(
             f"{str(path)!r} is a file: of it, only BatchNorm is folded (--fold-bn, --scale-shift, --input-shape);"
@@ -116,7 +118,7 @@ def export_file(
         )
     if not choice.fold_bn:
         raise ExportError(f"{str(path)!r} is an ONNX file already; without --fold-bn there is nothing to do")
-    return fold_file(path, out, input_shape=input_shape, scale_shift=scale_shift, force=force, say=listener.say)
+    return fold_file(path, out, input_shape=input_shape, scale_shift=choice.scale_shift, force=force, say=listener.say)
 
 
 def _given(choice: ExportChoice) -> list[str]:

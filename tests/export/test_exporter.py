@@ -16,9 +16,11 @@ from torch import nn
 
 from edgexfer.errors import ExportError, FoldError, WouldOverwriteError
 from edgexfer.export import exporter, graph, second_pass
+from edgexfer.export.differences import differences
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import golden_pixels
 from edgexfer.export.metadata import read_info
+from edgexfer.export.targets import Form
 from edgexfer.preprocessing import Preprocessing, square
 from tests.batchnorms import lived_in
 from tests.export.nets import TALL, SmallNet, make_pixels, pictures_for, request_for
@@ -267,6 +269,21 @@ def test_what_the_network_keeps_is_folded_in_the_file(tmp_path: Path) -> None:
     assert result.info.proof.fold_max_rel_error_f64 is not None and result.info.proof.fold_max_rel_error_f64 <= 1e-10
     assert [n.op_type for n in graph.load_model(out).graph.node].count("BatchNormalization") == 1
     assert len(json.loads(result.proof_file.read_text())["fold"]["layers"]) == 2
+
+
+def test_what_stays_becomes_a_product_and_a_sum_on_request(tmp_path: Path) -> None:
+    said: list[str] = []
+    net, out = Twice().eval(), tmp_path / "twice.onnx"
+    result = export_network(net, request_for(scale_shift=True), out, pictures=pictures_for(), say=said.append)
+    assert any(s.startswith("BatchNorm: 2 more folded in the file, 1 made a product and a sum, ") for s in said)
+    assert "BatchNormalization" not in kinds(out) and result.info.batchnorm_folded == 2
+    (kept,) = result.info.batchnorm_kept
+    assert kept.name == "last" and kept.reason.endswith("; made a product and a sum")
+    model = graph.load_model(out)
+    again = exporter.export_again(net, result.info, Form(18, 9))
+    assert differences(model, again.model) == []
+    with pytest.raises(ExportError, match="--scale-shift goes on where folding ends"):
+        export_network(net, request_for(scale_shift=True, fold_bn=False), tmp_path / "x.onnx", pictures=pictures_for())
 
 
 def test_why_nothing_more_is_folded_in_the_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

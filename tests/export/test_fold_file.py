@@ -134,7 +134,7 @@ def test_wrong_use_is_told(foreign: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert "ends in .onnx" in run(foreign, "--out", tmp_path / "o.bin").stderr
     for shape in ("1,x", "1,\u00b2", "1,0", "1," + "9" * 5000):
         assert "expected numbers such as 1,3,224,224" in run(foreign, "--input-shape", shape, "--out", out).stderr
-    assert "are for an ONNX file" in run(tmp_path, "--scale-shift", "--out", out).stderr
+    assert "is for an ONNX file" in run(tmp_path, "--input-shape", "1,3,8,8", "--out", out).stderr
     assert "exists already" in run(foreign, "--out", foreign).stderr
     assert not out.exists()
 

@@ -33,6 +33,9 @@ from edgexfer.fold.onnxfile.layers import (
 from edgexfer.fold.onnxfile.view import STANDARD, View, attribute, averages_channels, input_of
 from edgexfer.fold.values import Fold, FoldPlan, Kept
 
+SCALED = "; made a product and a sum"
+SUMMED = "; made a sum, its scale is in that layer"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -69,6 +72,11 @@ class GraphPlan:
     layers: Mapping[int, Layer] = field(default_factory=dict)
     scales: Mapping[int, tuple[Affine, int]] = field(default_factory=dict)
     borders: Mapping[int, int] = field(default_factory=dict)
+
+
+def is_scaled(kept: Kept) -> bool:
+    """Whether a kept BatchNorm stands in the graph as a product and a sum, or as a sum alone."""
+    return kept.reason.endswith((SCALED, SUMMED))
 
 
 def make_plan(view: View, *, scale_shift: bool = False) -> GraphPlan:
@@ -108,7 +116,7 @@ class _Planner:
                 del kept[index]
             except Border as border:
                 made = scale_shift and self._melt_scale(index, border.layer)
-                kept[index] = f"{reason}; {border}" + ("; made a sum, its scale is in that layer" if made else "")
+                kept[index] = f"{reason}; {border}" + SUMMED * made
             except No as no:
                 kept[index] = f"{reason}; {no}"
         scales = self._scales(kept) | self.offsets if scale_shift else {}
@@ -275,7 +283,7 @@ class _Planner:
         fitting = {i for i in ranks if ranks[i] >= 2 and self._writes(self.batchnorms[i])}
         made = {i: (self.batchnorms[i].affine, ranks[i]) for i in sorted(fitting)}
         for index in made:
-            kept[index] += "; made a product and a sum"
+            kept[index] += SCALED
         return made
 
     def _writes(self, bn: Layer) -> bool:
