@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,57 +9,30 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from torch import nn
 
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, parity
 from edgexfer.export.beside import is_same, remove_strangers
-from edgexfer.export.golden import SEED, feed, golden_of, golden_pixels, tolerance_of
+from edgexfer.export.first_pass import NOT_ASKED, Folding, fold_further, fold_network
+from edgexfer.export.golden import SEED, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.metadata import ArtifactInfo, Proof
 from edgexfer.export.opsets import lower
 from edgexfer.export.plan import read_plan, write_plan
 from edgexfer.export.progress import Bar
 from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
-from edgexfer.export.second_pass import fold_rest
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_json
-from edgexfer.fold import FoldProof, Kept
 from edgexfer.fold.onnxfile.plan import is_scaled
 
 __all__ = ["ExportRequest", "ExportResult", "Int8Result", "Pictures", "export_network"]
 
-NOT_ASKED = "folding was turned off (--no-fold-bn)"
-FOLD_EXAMPLES = 2
 PARITY_IMAGES = 24
 """Real pictures that ONNX Runtime is compared with PyTorch on, at most: two rounds of batches of 1, 3 and 8."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Folding:
-    module: nn.Module
-    folded: int
-    kept: tuple[Kept, ...]
-    proofs: tuple[FoldProof, ...] = ()
-    """Of the network, and of what was folded further in the file."""
-
-    @property
-    def max_rel_error_f64(self) -> float | None:
-        return max((p.max_rel_error_f64 for p in self.proofs), default=None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What the proof file says of folding: each layer's error, and that in the network's own precision."""
-        layers = [{"name": name, "rel_error_f64": error} for proof in self.proofs for name, error in proof.layers]
-        return {
-            "max_rel_error_f64": self.max_rel_error_f64,
-            "max_rel_error": max((p.max_rel_error_f32 for p in self.proofs), default=None),
-            "images": max((p.images for p in self.proofs), default=0),
-            "layers": layers,
-        }
 
 
 @dataclass(frozen=True)
@@ -131,7 +103,7 @@ def export_network(
     for path in (files.float32, files.proof, files.int8, *([files.plan] if request.int8 and not follows_own else [])):
         refuse_overwrite(path, request.force)
     answers = _Answers.of(net, request, pictures)
-    folding = _fold(net, request, pictures, say)
+    folding = fold_network(net, request, pictures, say)
     form, machine = form_for(request.runtime_version), target_of(request.target)
     model, folding = _export(folding, request, form, say)
     proven = _prove(model, answers, folding, request)
@@ -182,7 +154,7 @@ def export_again(net: nn.Module, info: ArtifactInfo, form: Form) -> Proven:
     )
     pictures = Pictures(np.zeros((0, *info.preprocessing.input_size, 3), np.uint8), np.zeros(0, np.int64))
     answers = _Answers.of(net, request, pictures)
-    folding = _fold(net, request, pictures, lambda _: None)
+    folding = fold_network(net, request, pictures, lambda _: None)
     model, folding = _export(folding, request, form, lambda _: None)
     return _prove(model, answers, folding, request)
 
@@ -201,53 +173,17 @@ def _form_words(form: Form, machine: Target | None) -> str:
     return written if machine is None else f"{machine.name} ({machine.processor}): {written}; {machine.advice}"
 
 
-def _fold(net: nn.Module, request: ExportRequest, pictures: Pictures, say: Say) -> _Folding:
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if not request.fold_bn:
-        names = [name for name, module in net.named_modules() if isinstance(module, kinds)]
-        say(f"BatchNorm: 0 of {len(names)} folded ({NOT_ASKED})")
-        return _Folding(net, 0, tuple(Kept(name, NOT_ASKED) for name in names))
-    from edgexfer.fold import fold_batchnorm
-
-    net = copy.deepcopy(net).cpu().float().eval()
-    pixels = pictures.images[:FOLD_EXAMPLES]
-    if not len(pixels):
-        pixels = golden_pixels(SEED, request.preprocessing)
-    folded = fold_batchnorm(net, torch.from_numpy(feed(pixels, request.preprocessing, "float")))
-    count, kept = folded.plan.folded, folded.plan.kept
-    say(f"BatchNorm: {count} of {folded.plan.total} folded" + (f", {_errors(folded.proof)}" if count else ""))
-    for entry in kept:
-        say(f"  kept {entry.name}: {entry.reason}")
-    return _Folding(folded.module, count, kept, (folded.proof,) if count else ())
-
-
-def _errors(proof: FoldProof) -> str:
-    return (
-        f"float64 error {proof.max_rel_error_f64:.1e} at {len(proof.layers)} layers and end to end,"
-        f" {proof.max_rel_error_f32:.1e} in float32"
-    )
-
-
-def _export(folding: _Folding, request: ExportRequest, form: Form, say: Say) -> tuple[onnx.ModelProto, _Folding]:
+def _export(folding: Folding, request: ExportRequest, form: Form, say: Say) -> tuple[onnx.ModelProto, Folding]:
     """The file of a folded network; what the network had to keep is folded in the file where that is exact."""
     model = to_onnx(folding.module, request.preprocessing, request.input)
     if request.fold_bn and folding.kept:
-        second = fold_rest(model, folding.kept, scale_shift=request.scale_shift)
-        more, scaled = len(folding.kept) - len(second.kept), sum(map(is_scaled, second.kept))
-        if second.given_up is not None:
-            say(f"  nothing more folded in the file: {second.given_up}")
-        if second.proof is not None:
-            made = f", {scaled} made a product and a sum" * bool(scaled)
-            say(f"BatchNorm: {more} more folded in the file{made}, {_errors(second.proof)}")
-            proofs = (*folding.proofs, second.proof)
-            folding = replace(folding, folded=folding.folded + more, kept=second.kept, proofs=proofs)
-        model = second.model
+        model, folding = fold_further(model, folding, request.scale_shift, say)
     model = lower(model, form)
     graph.check_written(model, form.opset, form.ir_version)
     return model, folding
 
 
-def _prove(model: onnx.ModelProto, answers: _Answers, folding: _Folding, request: ExportRequest) -> Proven:
+def _prove(model: onnx.ModelProto, answers: _Answers, folding: Folding, request: ExportRequest) -> Proven:
     """Compares golden samples and pictures, and labels the model with what came out."""
     content, rule, kind = graph.to_bytes(model), request.preprocessing, request.input
     on_golden = parity.compare(content, golden_pixels(SEED, rule), answers.golden, rule, kind)
