@@ -31,7 +31,8 @@ from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching, distill_data
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.measuring import Measuring, measure
-from edgexfer.workflows.search import SearchPlan, search
+from edgexfer.workflows.search import search
+from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape, untrained
 from edgexfer.workflows.train import Start, Target
 

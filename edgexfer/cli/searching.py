@@ -129,7 +129,8 @@ def run_search(
 ) -> Searched:
     """Searches, and shows what was tried whenever a stage has ended."""
     from edgexfer.training import Recipe
-    from edgexfer.workflows.search import SearchPlan, search
+    from edgexfer.workflows.search import search
+    from edgexfer.workflows.search_plan import SearchPlan
     from edgexfer.workflows.teachers import pair_teachers
 
     plan = SearchPlan(

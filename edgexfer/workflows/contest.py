@@ -14,10 +14,10 @@ from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.training.recipe import Facts, settle
 from edgexfer.words import counted, people_time
-from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import TEACHERS_FOLDER, Teaching, distill_data
 from edgexfer.workflows.halving import FINALISTS, Clock, rounds_of, seconds_of, share_of_time, survivors
 from edgexfer.workflows.hushed import Hushed
+from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape
 from edgexfer.workflows.teachers import at_hand, folder_of, make_missing
 from edgexfer.workflows.trace import Trace
@@ -44,26 +44,21 @@ class Trained:
 
 
 class Contest:
-    """Trainings of one search."""
+    """Trainings of one search.
 
-    def __init__(
-        self,
-        data: DataChoice,
-        splits: Splits,
-        teachers: Sequence[Start],
-        recipe: Recipe,
-        out: Path,
-        trace: Trace,
-        clock: Clock,
-        listener: Listener,
-        argv: tuple[str, ...] = (),
-    ) -> None:
-        self.clock = clock
-        self._data, self._splits, self._recipe = data, splits, recipe
-        self._out, self._trace, self._listener, self._argv = out, trace, listener, argv
-        self._hushed = Hushed(listener)
-        self._named, self._teachers = tuple(teachers), list[Start]()
-        self._epochs = recipe.epochs or _usual_epochs(recipe, splits)
+    Args:
+        plan: What the search is about.
+        splits: Its pictures.
+        trace: What was tried so far; what comes to it is added.
+        clock: The time that is left.
+        listener: Hears how it goes.
+    """
+
+    def __init__(self, plan: SearchPlan, splits: Splits, trace: Trace, clock: Clock, listener: Listener) -> None:
+        self._plan, self._splits, self._trace, self._clock = plan, splits, trace, clock
+        self._listener, self._hushed = listener, Hushed(listener)
+        self._teachers = list[Start]()
+        self._epochs = plan.recipe.epochs or _usual_epochs(plan.recipe, splits)
         self._known: dict[Shape, float] = {}
 
     def refuse_early(self) -> None:
@@ -72,10 +67,10 @@ class Contest:
         Raises:
             EdgexferError: A teacher cannot be used.
         """
-        if all(Path(start.model).exists() or Path(start.weights).is_file() for start in self._named):
-            self._teachers = self._at_hand(self._named)
+        if all(Path(start.model).exists() or Path(start.weights).is_file() for start in self._plan.teachers):
+            self._teachers = self._at_hand(self._plan.teachers)
             return
-        for start in self._named:
+        for start in self._plan.teachers:
             if not Path(start.model).exists():
                 nets.preprocessing_for(start.model)
 
@@ -86,7 +81,7 @@ class Contest:
             shapes: What fits.
             after: Called when a round has ended.
         """
-        self._teachers = self._teachers or self._at_hand(self._named)
+        self._teachers = self._teachers or self._at_hand(self._plan.teachers)
         alive, behind = sorted(shapes, key=self._operations), list[Shape]()
         rounds = rounds_of(self._epochs)
         for number, epochs in enumerate(rounds[:-1]):
@@ -109,7 +104,7 @@ class Contest:
         for number, shape in enumerate(sorted(shapes, key=self._operations), 1):
             done = self._trace.find("train", shape=shape.name, epochs=epochs)
             expected = self._expected(shape, epochs)
-            if done is None and scores and expected is not None and expected > self.clock.left(untouched):
+            if done is None and scores and expected is not None and expected > self._clock.left(untouched):
                 break  # the cheapest come first, so that what follows takes longer still
             done = done or self._train(shape, epochs, f"{number} of {len(shapes)}")
             scores[shape] = float(done["val_top1"])
@@ -144,23 +139,23 @@ class Contest:
 
     def _affordable(self, shape: Shape) -> int:
         expected = self._expected(shape, self._epochs)
-        left = self.clock.left() - EXPORT_S
+        left = self._clock.left() - EXPORT_S
         if expected is None or expected <= left:
             return self._epochs
         return int(self._epochs * max(0.0, left) / expected)
 
     def _train(self, shape: Shape, epochs: int, which: str) -> dict[str, Any]:
         self._listener.say(
-            f"{shape.name}, {which}: {counted(epochs, 'epoch')} ({people_time(self.clock.spent)} so far)"
+            f"{shape.name}, {which}: {counted(epochs, 'epoch')} ({people_time(self._clock.spent)} so far)"
         )
         started = time.monotonic()
         folder = self._folder(shape, epochs)
         (result,) = distill_data(
-            self._data,
+            self._plan.data,
             [Start(shape.network)],
             self._teachers,
-            replace(self._recipe, image_size=shape.image_size, epochs=epochs),
-            Target(folder, resume=True, argv=self._argv),
+            replace(self._plan.recipe, image_size=shape.image_size, epochs=epochs),
+            Target(folder, resume=True, argv=self._plan.argv),
             self._hushed,
             Teaching(),
         )
@@ -193,14 +188,14 @@ class Contest:
         return self._known[shape]
 
     def _folder(self, shape: Shape, epochs: int) -> Path:
-        return self._out / RUNS / f"{shape.name}-{epochs}"
+        return self._trace.folder / RUNS / f"{shape.name}-{epochs}"
 
     def _at_hand(self, teachers: Sequence[Start]) -> list[Start]:
         """The teachers, those given by a network's name made first, once for all students."""
-        folder = self._out / TEACHERS_FOLDER
-        own = Recipe(workers=self._recipe.workers, device=self._recipe.device, seed=self._recipe.seed)
-        ready = at_hand(self._splits, teachers, own, self._listener)
-        make_missing(self._data, self._splits, teachers, ready, own, folder, self._listener)
+        folder = self._trace.folder / TEACHERS_FOLDER
+        recipe = self._plan.teacher_recipe
+        ready = at_hand(self._splits, teachers, recipe, self._listener)
+        make_missing(self._plan.data, self._splits, teachers, ready, recipe, folder, self._listener)
         made = [folder_of(folder, number, start) for number, start in enumerate(teachers)]
         return [Start(str(path)) if is_run(path) else start for start, path in zip(teachers, made, strict=True)]
 

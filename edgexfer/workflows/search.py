@@ -16,84 +16,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgexfer.data import Splits
 from edgexfer.errors import DeviceError, QuantizationError, WouldOverwriteError
 from edgexfer.files import FORMAT, read_json, remove, write_bytes, write_json
 from edgexfer.report.gather import gather
-from edgexfer.results import Budget, Candidate
+from edgexfer.results import Candidate
 from edgexfer.runs import LOG_FILE, utc_now
-from edgexfer.training import Listener, Recipe
+from edgexfer.training import Listener
 from edgexfer.version import __version__
 from edgexfer.workflows.bundle import make_bundle
-from edgexfer.workflows.candidates import Wishes
 from edgexfer.workflows.choose import Chosen, decide, measured_now, only
 from edgexfer.workflows.contest import Contest, Trained
-from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.halving import FINALISTS, Clock
 from edgexfer.workflows.hushed import Hushed
-from edgexfer.workflows.measuring import Measuring, taken_out
+from edgexfer.workflows.measuring import taken_out
+from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import NETWORKS, Shape, shapes_of
 from edgexfer.workflows.timed import Latencies
 from edgexfer.workflows.trace import TRACE_FILE, Trace
-from edgexfer.workflows.train import Start
 from edgexfer.workflows.tried import Tried, tried
 
 RESULT_FILE = "search.json"
+EXPORTED = "exported"
 STUDENT = "student"
 
 Show = Callable[[Sequence[Tried]], None]
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """What a search is about.
-
-    Attributes:
-        data: What students learn from and are scored on.
-        teachers: Who teaches them.
-        budget: What the student may cost.
-        wishes: Which latency the budget is about.
-        measuring: Where latencies are measured.
-        networks: The students' networks; ``NETWORKS`` if empty.
-        sizes: Input sizes; some around that of the pictures if empty.
-        recipe: Wishes for the trainings; ``epochs`` is that of the last, full one.
-        hours: How long it may take in all, interruptions excluded; ``None`` for as long as it takes.
-        target: The machine it is for, by name; ``None`` for this one.
-        paths: Further artifacts, which are measured and scored beside the students at the end.
-        argv: The command as it was typed, kept in each run.
-    """
-
-    data: DataChoice
-    teachers: tuple[Start, ...]
-    budget: Budget
-    wishes: Wishes = Wishes()
-    measuring: Measuring = Measuring()
-    networks: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = ()
-    recipe: Recipe = Recipe()
-    hours: float | None = None
-    target: str | None = None
-    paths: tuple[Path, ...] = ()
-    argv: tuple[str, ...] = ()
-
-    def settings(self, shapes: Sequence[Shape], splits: Splits) -> dict[str, Any]:
-        """What has to be the same when the search is gone on with; the time allowance may change."""
-        budget = self.budget
-        return {
-            "data": self.data.source,
-            "splits": splits.fingerprint,
-            "teachers": [[start.model, start.weights] for start in self.teachers],
-            "shapes": [shape.name for shape in shapes],
-            "budget": [budget.latency_s, budget.size_bytes, budget.memory_bytes],
-            "statistic": self.wishes.statistic,
-            "host": self.measuring.host,
-            "threads": self.measuring.threads,
-            "target": self.target,
-            "epochs": self.recipe.epochs,
-            "batch_size": self.recipe.batch_size,
-            "seed": self.recipe.seed,
-        }
 
 
 @dataclass(frozen=True)
@@ -152,15 +99,15 @@ def search(
     out.mkdir(parents=True, exist_ok=True)
     trace = Trace(out, plan.settings(shapes, splits))
     clock = Clock(plan.hours, trace.seconds)
-    contest = Contest(plan.data, splits, plan.teachers, plan.recipe, out, trace, clock, listener, plan.argv)
+    contest = Contest(plan, splits, trace, clock, listener)
     contest.refuse_early()
-    latencies = Latencies(trace, out, plan.budget, plan.wishes.statistic)
+    latencies = Latencies(trace, plan.budget, plan.wishes.statistic)
     if not latencies.known:
         latencies.measure(shapes, splits, replace(plan.measuring, data=plan.data), listener, plan.target)
     fitting = latencies.fitting(shapes)
     show(tried(trace, shapes))
     ranked = contest.rank(fitting, lambda: show(tried(trace, shapes)))
-    chosen = _finish(plan, contest, ranked, out, trace, listener)
+    chosen = _finish(plan, contest, ranked, trace, listener)
     artifact = _promoted(chosen, out)
     listener.say("bundle: the chosen file with labelled samples and the device's scripts")
     bundle = make_bundle([artifact], plan.data, out / "bundle", Hushed(listener), force=True)
@@ -188,9 +135,7 @@ def _claim(out: Path, resume: bool, force: bool) -> None:
         raise WouldOverwriteError(f"{str(out)!r} exists already and is no search; choose another --out")
 
 
-def _finish(
-    plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], out: Path, trace: Trace, listener: Listener
-) -> Chosen:
+def _finish(plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], trace: Trace, listener: Listener) -> Chosen:
     """Trains the best fully, exports and measures them; where none fits then, the next ones.
 
     Raises:
@@ -203,14 +148,14 @@ def _finish(
         if trained is None:
             continue
         finalists.append(trained)
-        _export(plan, trained, out, trace, listener)
+        _export(plan, trained, trace, listener)
         if len(finalists) < min(FINALISTS, len(ranked)) and shape != ranked[-1]:
             continue
-        chosen = _measured(plan, out, trace, listener)
+        chosen = _measured(plan, trace, listener)
         if chosen.choice.chosen is not None:
             return chosen
         listener.warn("trained and exported, none of them fits any more; the next one is tried")
-    chosen = chosen or _measured(plan, out, trace, listener)
+    chosen = chosen or _measured(plan, trace, listener)
     if chosen.choice.chosen is None:
         nearest = chosen.choice.nearest
         told = "" if nearest is None else f"; nearest comes {nearest.name} at {nearest.latency_s * 1000:.3g} ms"
@@ -220,8 +165,8 @@ def _finish(
     return chosen
 
 
-def _export(plan: SearchPlan, trained: Trained, out: Path, trace: Trace, listener: Listener) -> None:
-    path = out / "exported" / f"{trained.shape.name}.onnx"
+def _export(plan: SearchPlan, trained: Trained, trace: Trace, listener: Listener) -> None:
+    path = trace.folder / EXPORTED / f"{trained.shape.name}.onnx"
     if trace.find("export", shape=trained.shape.name, run=str(trained.run.name)) is not None:
         return
     listener.say(f"export {trained.shape.name}: proven, float32 and int8")
@@ -235,9 +180,10 @@ def _export(plan: SearchPlan, trained: Trained, out: Path, trace: Trace, listene
     trace.add([{"step": "export", "shape": trained.shape.name, "run": trained.run.name, "seconds": seconds}])
 
 
-def _measured(plan: SearchPlan, out: Path, trace: Trace, listener: Listener) -> Chosen:
+def _measured(plan: SearchPlan, trace: Trace, listener: Listener) -> Chosen:
     """The choice among everything exported, each file measured in the same turns."""
-    paths = [out / "exported", *plan.paths]
+    out = trace.folder
+    paths = [out / EXPORTED, *plan.paths]
     found = gather(paths)
     files = sorted(artifact.sha256 for artifact in found.artifacts)
     before = trace.find("measured", files=files)
@@ -281,7 +227,7 @@ def _promoted(chosen: Chosen, out: Path) -> Path:
     source = best.path
     if source.suffix.lower() != ".onnx":
         return taken_out(source, best.sha256, out)
-    if source.parent != Path(os.path.abspath(out / "exported")):
+    if source.parent != Path(os.path.abspath(out / EXPORTED)):
         return source
     stem = source.name.removesuffix(".onnx").removesuffix(".int8")
     for path in sorted(source.parent.glob(f"{stem}.*")):

@@ -31,14 +31,13 @@ class Latencies:
     """What each shape costs in each precision.
 
     Args:
-        trace: Where it is kept.
-        out: The folder of the search.
+        trace: Where it is kept, in the folder of the search.
         budget: What a student may cost.
         statistic: Which latency.
     """
 
-    def __init__(self, trace: Trace, out: Path, budget: Budget, statistic: str) -> None:
-        self._trace, self._folder, self._statistic = trace, out / FOLDER, statistic
+    def __init__(self, trace: Trace, budget: Budget, statistic: str) -> None:
+        self._trace, self._folder, self._statistic = trace, trace.folder / FOLDER, statistic
         latency = None if budget.latency_s is None else budget.latency_s * KEPT_BACK
         self._budget = replace(budget, latency_s=latency)
 

@@ -22,12 +22,16 @@ class Trace:
         folder: Of the search.
         settings: What the search is about; it has to be the same when it is gone on with.
 
+    Attributes:
+        folder: As given.
+
     Raises:
         RecipeError: The trace that is there belongs to a search with other settings.
         FormatError: It is damaged.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
         self._path = folder / TRACE_FILE
         self._lines = read_lines(self._path)
         if not self._lines:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgexfer.cli.main import cli
 from edgexfer.errors import DeviceError
-from edgexfer.workflows.search import SearchPlan
+from edgexfer.workflows.search_plan import SearchPlan
 from tests.workflows import measured
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from edgexfer.results import Budget
 from edgexfer.training import Recipe
 from edgexfer.workflows.contest import Contest
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.halving import Clock
+from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape
 from edgexfer.workflows.trace import Trace
 from edgexfer.workflows.train import Target
@@ -48,8 +50,8 @@ def contest(
     monkeypatch.setattr(Contest, "_train", train)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: work[shape])
     monkeypatch.setattr(Contest, "_at_hand", lambda self, teachers: ["teacher"])
-    data, recipe = DataChoice("nowhere"), Recipe(epochs=18)
-    return Contest(data, splits, (), recipe, folder, trace, clock, Heard()), trace  # type: ignore[arg-type]
+    plan = SearchPlan(DataChoice("nowhere"), (), Budget(), recipe=Recipe(epochs=18))
+    return Contest(plan, splits, trace, clock, Heard()), trace  # type: ignore[arg-type]
 
 
 def test_in_every_round_the_cheapest_come_first_and_nobody_is_forgotten(
@@ -86,7 +88,7 @@ def test_each_training_keeps_the_command_that_was_typed(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("edgexfer.workflows.contest.distill_data", distilled)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: 1.0)
-    trace, clock, data = Trace(tmp_path, {}), Pretended(9e9), DataChoice("flowers")
-    made = Contest(data, SimpleNamespace(), (), Recipe(epochs=1), tmp_path, trace, clock, Heard(), typed)  # type: ignore[arg-type]
+    plan = SearchPlan(DataChoice("flowers"), (), Budget(), recipe=Recipe(epochs=1), argv=typed)
+    made = Contest(plan, SimpleNamespace(), Trace(tmp_path, {}), Pretended(9e9), Heard())  # type: ignore[arg-type]
     made.full(Shape("net", 32), needed=True)
     assert [target.argv for target in targets] == [typed]

@@ -23,7 +23,8 @@ from edgexfer.workflows import measuring
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.measuring import Measuring
-from edgexfer.workflows.search import Searched, SearchPlan, search
+from edgexfer.workflows.search import Searched, search
+from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.train import Start
 from edgexfer.workflows.tried import Tried
 from tests.heard import Heard
