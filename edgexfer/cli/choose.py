@@ -79,7 +79,7 @@ def command(
     _check_plot(plot, force)
     source = data if search is None else search
     pictures = None if source is None else data_choice_of(source, options)
-    with Talk(None if search is None or out is None else out / "log.txt") as talk:
+    with Talk(None if search is None or out is None else out / "log.txt", replacing=force) as talk:
         made = None
         if search is None or out is None or pictures is None:
             chosen = _choose(talk, paths, asked, pictures)

@@ -61,19 +61,6 @@ class Contest:
         self._epochs = plan.recipe.epochs or _usual_epochs(plan.recipe, splits)
         self._known: dict[Shape, float] = {}
 
-    def refuse_early(self) -> None:
-        """Has a look at the teachers; those that have to be trained first only have to exist.
-
-        Raises:
-            EdgexferError: A teacher cannot be used.
-        """
-        if all(Path(start.model).exists() or Path(start.weights).is_file() for start in self._plan.teachers):
-            self._teachers = self._at_hand(self._plan.teachers)
-            return
-        for start in self._plan.teachers:
-            if not Path(start.model).exists():
-                nets.preprocessing_for(start.model)
-
     def rank(self, shapes: Sequence[Shape], after: Callable[[], None]) -> list[Shape]:
         """All shapes, the most promising first, as far as short trainings tell.
 
@@ -81,7 +68,7 @@ class Contest:
             shapes: What fits.
             after: Called when a round has ended.
         """
-        self._teachers = self._teachers or self._at_hand(self._plan.teachers)
+        self._teachers = self._at_hand()
         alive, behind = sorted(shapes, key=self._operations), list[Shape]()
         rounds = rounds_of(self._epochs)
         for number, epochs in enumerate(rounds[:-1]):
@@ -190,14 +177,13 @@ class Contest:
     def _folder(self, shape: Shape, epochs: int) -> Path:
         return self._trace.folder / RUNS / f"{shape.name}-{epochs}"
 
-    def _at_hand(self, teachers: Sequence[Start]) -> list[Start]:
+    def _at_hand(self) -> list[Start]:
         """The teachers, those given by a network's name made first, once for all students."""
-        folder = self._trace.folder / TEACHERS_FOLDER
-        recipe = self._plan.teacher_recipe
-        ready = at_hand(self._splits, teachers, recipe, self._listener)
-        make_missing(self._plan.data, self._splits, teachers, ready, recipe, folder, self._listener)
-        made = [folder_of(folder, number, start) for number, start in enumerate(teachers)]
-        return [Start(str(path)) if is_run(path) else start for start, path in zip(teachers, made, strict=True)]
+        plan, folder = self._plan, self._trace.folder / TEACHERS_FOLDER
+        ready = at_hand(self._splits, plan.teachers, plan.teacher_recipe, self._hushed)
+        make_missing(plan.data, self._splits, plan.teachers, ready, plan.teacher_recipe, folder, self._listener)
+        made = [folder_of(folder, number, start) for number, start in enumerate(plan.teachers)]
+        return [Start(str(path)) if is_run(path) else start for start, path in zip(plan.teachers, made, strict=True)]
 
     def _trained(self, shape: Shape) -> list[dict[str, Any]]:
         return [line for line in self._trace.all("train") if line["shape"] == shape.name]

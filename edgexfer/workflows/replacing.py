@@ -40,18 +40,7 @@ def check_replaceable(out: Path, used: Iterable[Path], *, first: str | None = No
         WouldOverwriteError: ``out`` is, or holds, something of ``used`` or the folder that the command runs in; or it
             is neither a run, nor what an interrupted training left, nor a folder of the runs of one command.
     """
-    place = out.resolve()
-    here = Path.cwd().resolve()
-    if place in (here, *here.parents):
-        raise WouldOverwriteError(
-            f"{str(out)!r} is or holds the folder that this command runs in, and --force would remove it; choose"
-            " another --out"
-        )
-    for path in read_within(out, used):
-        is_it = "is" if path.resolve() == place else f"holds {str(path)!r},"
-        raise WouldOverwriteError(
-            f"{str(out)!r} {is_it} what this command reads, and --force would remove it; choose another --out"
-        )
+    check_unread(out, used)
     begun = None if first is None else out / first
     if begun is not None and begun.is_dir() and any(begun.iterdir()) and _was_left_by_training(begun):
         return
@@ -61,6 +50,29 @@ def check_replaceable(out: Path, used: Iterable[Path], *, first: str | None = No
         raise WouldOverwriteError(
             f"{str(out)!r} is {_described(out)}; --force replaces {ours}, and nothing else: choose another --out, or"
             " remove it yourself"
+        )
+
+
+def check_unread(out: Path, used: Iterable[Path]) -> None:
+    """Refuses to remove ``out`` where the command reads something of it, or runs in it.
+
+    Args:
+        out: What would be removed.
+        used: What the command reads.
+
+    Raises:
+        WouldOverwriteError: ``out`` is, or holds, something of ``used`` or the folder that the command runs in.
+    """
+    place, here = out.resolve(), Path.cwd().resolve()
+    if place in (here, *here.parents):
+        raise WouldOverwriteError(
+            f"{str(out)!r} is or holds the folder that this command runs in, and --force would remove it; choose"
+            " another --out"
+        )
+    for path in read_within(out, used):
+        is_it = "is" if path.resolve() == place else f"holds {str(path)!r},"
+        raise WouldOverwriteError(
+            f"{str(out)!r} {is_it} what this command reads, and --force would remove it; choose another --out"
         )
 
 

@@ -16,12 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgexfer import nets
+from edgexfer.data import Splits
 from edgexfer.errors import DeviceError, QuantizationError, WouldOverwriteError
+from edgexfer.export.targets import target_of
 from edgexfer.files import FORMAT, read_json, remove, write_bytes, write_json
 from edgexfer.report.gather import gather
 from edgexfer.results import Candidate
 from edgexfer.runs import LOG_FILE, utc_now
 from edgexfer.training import Listener
+from edgexfer.training.compute import find_device
 from edgexfer.version import __version__
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.choose import Chosen, decide, measured_now, only
@@ -30,8 +34,10 @@ from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.halving import FINALISTS, Clock
 from edgexfer.workflows.hushed import Hushed
 from edgexfer.workflows.measuring import taken_out
+from edgexfer.workflows.replacing import check_unread
 from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import NETWORKS, Shape, shapes_of
+from edgexfer.workflows.teachers import at_hand
 from edgexfer.workflows.timed import Latencies
 from edgexfer.workflows.trace import TRACE_FILE, Trace
 from edgexfer.workflows.tried import Tried, tried
@@ -93,14 +99,19 @@ def search(
         DeviceError: No shape fits the budget.
         EdgexferError: Data, teacher or networks cannot be used.
     """
-    _claim(out, resume, force)
+    plan.data.refuse_among_pictures(out)
+    in_the_way = _in_the_way(plan, out, resume, force)
     splits = plan.data.load()
     shapes = shapes_of(plan.networks or NETWORKS, plan.sizes, splits.image_size)
+    _look(plan, splits, listener)
+    if in_the_way:
+        _check_networks(shapes, splits)
+    for path in in_the_way:
+        remove(path)
     out.mkdir(parents=True, exist_ok=True)
     trace = Trace(out, plan.settings(shapes, splits))
     clock = Clock(plan.hours, trace.seconds)
     contest = Contest(plan, splits, trace, clock, listener)
-    contest.refuse_early()
     latencies = Latencies(trace, plan.budget, plan.wishes.statistic)
     if not latencies.known:
         latencies.measure(shapes, splits, replace(plan.measuring, data=plan.data), listener, plan.target)
@@ -117,22 +128,44 @@ def search(
     return found
 
 
-def _claim(out: Path, resume: bool, force: bool) -> None:
-    """Makes sure that a search may write to ``out``.
+def _in_the_way(plan: SearchPlan, out: Path, resume: bool, force: bool) -> list[Path]:
+    """What has to be removed before a search writes to ``out``.
 
     Raises:
-        WouldOverwriteError: Something is there that ``resume`` or ``force`` does not cover.
+        WouldOverwriteError: Something is there that ``resume`` or ``force`` does not cover, or that the search reads.
     """
     trace = out / TRACE_FILE
     if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (resume and trace.is_file()):
-        return
-    begun = out.is_dir() and {path.name for path in out.iterdir()} <= {TRACE_FILE, LOG_FILE}
-    if trace.is_file() and (force or begun):  # begun, and refused before anything was made
-        remove(out)
-    elif trace.is_file():
-        raise WouldOverwriteError(f"{str(out)!r} holds a search; pass --resume to go on, or --force to start again")
-    else:
+        return []
+    if not trace.is_file():
         raise WouldOverwriteError(f"{str(out)!r} exists already and is no search; choose another --out")
+    if force:
+        check_unread(out, plan.used())
+        return [out]
+    if {path.name for path in out.iterdir()} <= {TRACE_FILE, LOG_FILE}:  # begun, and refused before anything was made
+        return sorted(out.iterdir())
+    raise WouldOverwriteError(f"{str(out)!r} holds a search; pass --resume to go on, or --force to start again")
+
+
+def _look(plan: SearchPlan, splits: Splits, listener: Listener) -> None:
+    """Meets what cannot be used; of teachers that have to be trained first, only whether there is such a network.
+
+    Raises:
+        EdgexferError: A teacher, the device or the target cannot be used.
+    """
+    find_device(plan.recipe.device)
+    target_of(plan.target)
+    at_hand(splits, plan.teachers, plan.teacher_recipe, listener)
+
+
+def _check_networks(shapes: Sequence[Shape], splits: Splits) -> None:
+    """Meets networks that cannot be built.
+
+    Raises:
+        EdgexferError: One cannot.
+    """
+    for shape in shapes:
+        nets.create(shape.network, len(splits.classes), input_size=(shape.image_size, shape.image_size))
 
 
 def _finish(plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], trace: Trace, listener: Listener) -> Chosen:

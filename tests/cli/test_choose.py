@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgexfer.cli.main import cli
+from edgexfer.cli.talk import Talk
 from edgexfer.errors import DeviceError
 from edgexfer.workflows.search_plan import SearchPlan
 from tests.workflows import measured
@@ -176,9 +177,22 @@ def test_a_search_is_told_the_command_that_was_typed(tmp_path: Path, monkeypatch
     assert told == [("edgexfer", *words)]
 
 
+def test_a_search_that_is_refused_leaves_the_log_of_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(plan: SearchPlan, out: Path, talk: Talk, *_: object, **__: object) -> None:
+        talk.say("teacher net: used as it is")
+        raise DeviceError("refused")
+
+    monkeypatch.setattr("edgexfer.workflows.search.search", search)
+    (tmp_path / "log.txt").write_text("of the old one\n")
+    found = run("--budget-ms", "9", "--search", "digits", "--teacher", "t", "--out", tmp_path, "--force")
+    assert found.exit_code == 1 and "used as it is" in found.stderr
+    assert (tmp_path / "log.txt").read_text() == "of the old one\n"
+
+
 def test_what_was_tried_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     from edgexfer.cli.searching import show_tried
-    from edgexfer.cli.talk import Talk
     from edgexfer.workflows.shapes import Shape
     from edgexfer.workflows.tried import Tried
 

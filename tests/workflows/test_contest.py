@@ -49,7 +49,7 @@ def contest(
 
     monkeypatch.setattr(Contest, "_train", train)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: work[shape])
-    monkeypatch.setattr(Contest, "_at_hand", lambda self, teachers: ["teacher"])
+    monkeypatch.setattr(Contest, "_at_hand", lambda self: ["teacher"])
     plan = SearchPlan(DataChoice("nowhere"), (), Budget(), recipe=Recipe(epochs=18))
     return Contest(plan, splits, trace, clock, Heard()), trace  # type: ignore[arg-type]
 
