@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgexfer.workflows.shapes import Shape
 from edgexfer.workflows.teachers import at_hand, folder_of, make_missing
 from edgexfer.workflows.trace import Trace
 from edgexfer.workflows.train import Start, Target
+from edgexfer.workflows.tried import dropped
 
 RUNS = "runs"
 EXPORT_S = 30.0
@@ -107,22 +108,35 @@ class Contest:
         Returns:
             The student; ``None`` where there is no time for it and it is not needed.
         """
-        planned = self._trace.find("plan", shape=shape.name)
-        epochs = int(planned["epochs"]) if planned is not None else self._affordable(shape)
-        before = max(self._trained(shape), key=lambda line: int(line["epochs"]), default=None)
-        if epochs < self._epochs and planned is None and not needed:
-            self._drop({shape: "no time left to train it fully"})
+        epochs = self._planned(shape, needed=needed)
+        if epochs is None:
             return None
-        if planned is None and before is not None and epochs <= int(before["epochs"]):
-            self._listener.warn(f"{shape.name}: no time is left to train it longer than {before['epochs']} epochs")
-            epochs = int(before["epochs"])
-        epochs = max(1, epochs)
-        if planned is None:
-            self._trace.add([{"step": "plan", "shape": shape.name, "epochs": epochs}])
-            if epochs < self._epochs:
-                self._listener.warn(f"{shape.name}: the time allows {counted(epochs, 'epoch')} of {self._epochs}")
         line = self._trace.find("train", shape=shape.name, epochs=epochs) or self._train(shape, epochs, "in full")
         return Trained(shape, self._folder(shape, epochs), float(line["val_top1"]))
+
+    def _planned(self, shape: Shape, *, needed: bool) -> int | None:
+        """The epochs of a full training: those planned before, unless the time that is allowed has grown since.
+
+        ``None`` where there is no time for it and it is not needed.
+        """
+        before = self._trace.find("plan", shape=shape.name)
+        planned = 0 if before is None else int(before["epochs"])
+        if before is not None and (planned >= self._epochs or not self._clock.allows_more_than(before.get("hours"))):
+            return planned
+        affordable = self._affordable(shape)
+        if affordable < self._epochs and not needed:
+            if not planned and not dropped(self._trace, shape):
+                self._drop({shape: "no time left to train it fully"})
+            return planned or None
+        trained = max((int(line["epochs"]) for line in self._trained(shape)), default=0)
+        if trained >= max(1, affordable):
+            self._listener.warn(f"{shape.name}: no time is left to train it longer than {counted(trained, 'epoch')}")
+        epochs = max(1, affordable, trained, planned)
+        if epochs > planned:
+            self._trace.add([{"step": "plan", "shape": shape.name, "epochs": epochs, "hours": self._clock.hours}])
+            if epochs < self._epochs:
+                self._listener.warn(f"{shape.name}: the time allows {counted(epochs, 'epoch')} of {self._epochs}")
+        return epochs
 
     def _affordable(self, shape: Shape) -> int:
         expected = self._expected(shape, self._epochs)
@@ -188,12 +202,12 @@ class Contest:
     def _trained(self, shape: Shape) -> list[dict[str, Any]]:
         return [line for line in self._trace.all("train") if line["shape"] == shape.name]
 
-    def _drop(self, reasons: dict[Shape, str]) -> None:
-        known = {line["shape"] for line in self._trace.all("drop")}
+    def _drop(self, reasons: Mapping[Shape, str]) -> None:
+        """Keeps why shapes are not gone on with, where nothing or something else stands there."""
         lines = [
             {"step": "drop", "shape": shape.name, "reason": why}
             for shape, why in reasons.items()
-            if shape.name not in known
+            if dropped(self._trace, shape) != why
         ]
         if lines:
             self._trace.add(lines)

@@ -59,9 +59,13 @@ class Clock:
     Args:
         hours: The allowance; ``None`` for none.
         before: Seconds that it took before it was interrupted.
+
+    Attributes:
+        hours: As given.
     """
 
     def __init__(self, hours: float | None, before: float) -> None:
+        self.hours = hours
         self._limit_s = None if hours is None else hours * 3600
         self._begun = time.monotonic() - before
 
@@ -69,6 +73,10 @@ class Clock:
     def spent(self) -> float:
         """Seconds so far."""
         return time.monotonic() - self._begun
+
+    def allows_more_than(self, hours: float | None) -> bool:
+        """Whether it may take longer than with another allowance; ``None`` is as long as it takes."""
+        return hours is not None and (self.hours is None or self.hours > hours)
 
     def left(self, untouched: float = 0.0) -> float:
         """Seconds that are left, a share of the allowance untouched; infinite without an allowance."""

@@ -9,6 +9,7 @@ Everything is kept in ``trace.jsonl``, from which an interrupted search goes on.
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -263,7 +264,9 @@ def _promoted(chosen: Chosen, out: Path) -> Path:
     if source.parent != Path(os.path.abspath(out / EXPORTED)):
         return source
     stem = source.name.removesuffix(".onnx").removesuffix(".int8")
-    for path in sorted(source.parent.glob(f"{stem}.*")):
+    for path in out.glob(f"{STUDENT}.*"):  # of an earlier choice
+        remove(path)
+    for path in sorted(source.parent.glob(f"{glob.escape(stem)}.*")):
         target = out / path.name.replace(stem, STUDENT, 1)
         if path.name.endswith(".proof.json"):
             write_json(target, _renamed(read_json(path, "proof")))

@@ -45,9 +45,9 @@ class Trace:
         write_lines(self._path, [*self._lines, *lines])
         self._lines += lines
 
-    def all(self, step: str) -> list[dict[str, Any]]:
-        """Every line of a step, in the order they were written."""
-        return [line for line in self._lines if line.get("step") == step]
+    def all(self, *steps: str) -> list[dict[str, Any]]:
+        """Every line of these steps, in the order they were written."""
+        return [line for line in self._lines if line.get("step") in steps]
 
     def find(self, step: str, **values: Any) -> dict[str, Any] | None:
         """The last line of a step with these values."""

@@ -62,8 +62,14 @@ def tried(trace: Trace, shapes: Sequence[Shape]) -> list[Tried]:
     return sorted(found, key=lambda t: (not t.chosen, -len(t.finals), -len(t.trainings), -t.best, not t.fits))
 
 
+def dropped(trace: Trace, shape: Shape) -> str:
+    """Why a shape was not gone on with; empty where nothing was said, or a training came after it."""
+    last = [line for line in trace.all("train", "drop") if line["shape"] == shape.name][-1:]
+    return next((str(line["reason"]) for line in last if line["step"] == "drop"), "")
+
+
 def _of(trace: Trace, shape: Shape, finals: Sequence[Mapping[str, Any]]) -> Tried:
-    steps = ("latency", "train", "drop")
+    steps = ("latency", "train")
     mine = {step: [line for line in trace.all(step) if line["shape"] == shape.name] for step in steps}
     names = {f"{shape.name}.onnx", f"{shape.name}.int8.onnx"}
     trainings = sorted(mine["train"], key=lambda line: int(line["epochs"]))
@@ -75,5 +81,5 @@ def _of(trace: Trace, shape: Shape, finals: Sequence[Mapping[str, Any]]) -> Trie
         fits=any(line["latency_s"] is not None and not line["over_budget"] for line in mine["latency"]),
         trainings=tuple({key: line[key] for key in keys} for line in trainings),
         finals=exported,
-        reason="" if exported else next((str(line["reason"]) for line in mine["drop"]), ""),
+        reason="" if exported else dropped(trace, shape),
     )

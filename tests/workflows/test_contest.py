@@ -11,13 +11,14 @@ import pytest
 
 from edgexfer.results import Budget
 from edgexfer.training import Recipe
-from edgexfer.workflows.contest import Contest
+from edgexfer.workflows.contest import EXPORT_S, Contest
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.halving import Clock
 from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape
 from edgexfer.workflows.trace import Trace
 from edgexfer.workflows.train import Target
+from edgexfer.workflows.tried import dropped
 from tests.heard import Heard
 
 
@@ -38,6 +39,7 @@ def contest(
 ) -> tuple[Contest, Trace]:
     """A contest in which an epoch takes as many seconds as a shape has operations."""
     trace, clock = Trace(folder, {}), Pretended(limit_s)
+    clock.now = trace.seconds
     splits = SimpleNamespace()
 
     def train(self: Contest, shape: Shape, epochs: int, which: str) -> dict[str, Any]:
@@ -92,3 +94,49 @@ def test_each_training_keeps_the_command_that_was_typed(tmp_path: Path, monkeypa
     made = Contest(plan, SimpleNamespace(), Trace(tmp_path, {}), Pretended(9e9), Heard())  # type: ignore[arg-type]
     made.full(Shape("net", 32), needed=True)
     assert [target.argv for target in targets] == [typed]
+
+
+def test_with_more_time_a_student_that_was_cut_short_learns_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = Shape("net1", 32)
+
+    line = {"step": "train", "shape": shape.name, "epochs": 2, "operations": 1.0, "seconds": 2.0}
+    Trace(tmp_path, {}).add([line])
+
+    def full(seconds: float, *, needed: bool = True) -> tuple[str, list[int]]:
+        """The run that a search of so many seconds beside the export comes to, and the trainings it makes for it."""
+        made, trace = contest(tmp_path, EXPORT_S + seconds, {shape: 1.0}, {shape: 0.5}, monkeypatch)
+        before = len(trace.all("train"))
+        trained = made.full(shape, needed=needed)
+        assert trained is not None
+        return trained.run.name, [line["epochs"] for line in trace.all("train")[before:]]
+
+    assert full(2 + 11.5) == ("net1@32-11", [11])
+    assert full(2 + 11.5) == ("net1@32-11", []), "what was planned stands"
+    assert full(2 + 11 + 14.5) == ("net1@32-14", [14])
+    assert full(2 + 11 + 14 + 16.5, needed=False) == ("net1@32-14", []), "too short for one that is not needed"
+    assert full(9.0) == ("net1@32-14", [])
+    assert full(99.0) == ("net1@32-18", [18])
+    assert full(2 + 11.5) == ("net1@32-18", [])
+
+
+def test_what_was_said_of_a_shape_that_is_tried_after_all_counts_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [Shape(f"net{number}", 32) for number in range(1, 10)]
+    work = {shape: float(number) for number, shape in enumerate(shapes, 1)} | {shapes[8]: 30.0}
+    top1 = dict.fromkeys(shapes, 0.1) | {shapes[1]: 0.9, shapes[8]: 0.8, shapes[0]: 0.7}
+
+    def reasons(seconds: float) -> dict[Shape, str]:
+        made, trace = contest(tmp_path, seconds, work, top1, monkeypatch)
+        made.rank(shapes, lambda: None)
+        return {shape: dropped(trace, shape) for shape in shapes}
+
+    short = reasons(540.0)
+    assert (short[shapes[0]], short[shapes[8]]) == ("", "no time left to try it")
+    assert reasons(540.0) == short
+    enough = reasons(9000.0)
+    assert (enough[shapes[0]], enough[shapes[8]]) == ("validation 70.0% after 6 epochs, not among the best", "")
+    assert enough[shapes[4]] == short[shapes[4]]
+    assert len(Trace(tmp_path, {}).all("drop")) == len(short) - 1, "each thing is said once"

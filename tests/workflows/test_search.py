@@ -159,6 +159,13 @@ def test_a_short_allowance_still_gives_a_student(plan: SearchPlan, tmp_path: Pat
     assert any("no time is left to train it longer than 2 epochs" in line for line in heard.lines)
     assert {one.reason for one in found.tried if one.fits} >= {"no time left to try it"}
 
+    out = tmp_path / "out"
+    (out / "student.int8.old").write_text("of a shorter training")
+    found, _, _ = run(replace(plan, networks=plan.networks[:3]), out, resume=True)
+    whole = [one.shape for one in found.tried if one.trainings[-1]["epochs"] == 6]
+    assert len(whole) == 2 and not any(one.reason.startswith("no time left") for one in found.tried)
+    assert not (out / "student.int8.old").exists()
+
 
 def test_what_was_there_before_may_be_the_best(
     plan: SearchPlan, whole: tuple[Path, Searched, list[list[Tried]]], tmp_path: Path
