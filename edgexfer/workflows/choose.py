@@ -17,7 +17,7 @@ from edgexfer.errors import DataError, FormatError
 from edgexfer.export.metadata import Cut, read_info
 from edgexfer.proportions import Difference
 from edgexfer.report.gather import gather
-from edgexfer.report.records import Found
+from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
 from edgexfer.training import Listener
 from edgexfer.training.pictures import tell_of
@@ -123,6 +123,24 @@ def only(found: Found, results: Sequence[Path]) -> Found:
     """What was found, with no other results than these."""
     wanted = {Path(os.path.abspath(path)) for path in results}
     return replace(found, results=tuple(result for result in found.results if result.path in wanted))
+
+
+def of_classes(found: Found, classes: Sequence[str]) -> Found:
+    """What was found without the artifacts that answer for other classes than these; a note tells of each of them."""
+    strange = {artifact.sha256: why for artifact in found.artifacts if (why := _strange(artifact, classes))}
+    kept = tuple(artifact for artifact in found.artifacts if artifact.sha256 not in strange)
+    return replace(found, artifacts=kept, notes=(*found.notes, *strange.values()))
+
+
+def _strange(artifact: FoundArtifact, classes: Sequence[str]) -> str:
+    """How an artifact's classes differ; an empty text where they do not."""
+    if artifact.info is None:
+        return f"{artifact.label}: written by another program, so nothing tells what it classifies"
+    known = [str(name) for name in artifact.info.get("classes", ())]
+    lacks, more = [name for name in classes if name not in known], [name for name in known if name not in classes]
+    told = [f"lacks {', '.join(lacks[:5])}"] if lacks else []
+    told += [f"also knows {', '.join(more[:5])}"] if more else []
+    return f"{artifact.label}: its classes are not those of the data: it {' and '.join(told)}" if told else ""
 
 
 def decide(found: Found, budget: Budget, wishes: Wishes, listener: Listener, data: DataChoice | None) -> Chosen:

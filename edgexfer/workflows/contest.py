@@ -53,10 +53,14 @@ class Contest:
         trace: What was tried so far; what comes to it is added.
         clock: The time that is left.
         listener: Hears how it goes.
+
+    Attributes:
+        splits: As given.
     """
 
     def __init__(self, plan: SearchPlan, splits: Splits, trace: Trace, clock: Clock, listener: Listener) -> None:
-        self._plan, self._splits, self._trace, self._clock = plan, splits, trace, clock
+        self.splits = splits
+        self._plan, self._trace, self._clock = plan, trace, clock
         self._listener, self._hushed = listener, Hushed(listener)
         self._teachers = list[Start]()
         self._epochs = plan.recipe.epochs or _usual_epochs(plan.recipe, splits)
@@ -184,7 +188,7 @@ class Contest:
         """Operations that one picture takes."""
         if shape not in self._known:
             size = (shape.image_size, shape.image_size)
-            net = nets.create(shape.network, len(self._splits.classes), input_size=size)
+            net = nets.create(shape.network, len(self.splits.classes), input_size=size)
             self._known[shape] = float(nets.count_operations(net, size))
         return self._known[shape]
 
@@ -194,8 +198,8 @@ class Contest:
     def _at_hand(self) -> list[Start]:
         """The teachers, those given by a network's name made first, once for all students."""
         plan, folder = self._plan, self._trace.folder / TEACHERS_FOLDER
-        ready = at_hand(self._splits, plan.teachers, plan.teacher_recipe, self._hushed)
-        make_missing(plan.data, self._splits, plan.teachers, ready, plan.teacher_recipe, folder, self._listener)
+        ready = at_hand(self.splits, plan.teachers, plan.teacher_recipe, self._hushed)
+        make_missing(plan.data, self.splits, plan.teachers, ready, plan.teacher_recipe, folder, self._listener)
         made = [folder_of(folder, number, start) for number, start in enumerate(plan.teachers)]
         return [Start(str(path)) if is_run(path) else start for start, path in zip(plan.teachers, made, strict=True)]
 

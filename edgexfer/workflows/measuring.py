@@ -146,7 +146,7 @@ def _homes(artifacts: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _there(artifacts: Sequence[Path], how: Measuring, listener: Listener) -> list[Path]:
-    """A bundle for those that take the same pictures; where they were found in one, that bundle."""
+    """A bundle for those that take the same pictures and answer alike; where they were found in one, that bundle."""
     (device,) = named_devices([how.host or ""])
     words = ["--threads", how.threads, "--min-seconds", str(how.min_seconds)]
     words += ["--min-runs", str(how.min_runs), "--rounds", str(how.rounds)]
@@ -191,8 +191,9 @@ def _bundles(artifacts: Sequence[Path], how: Measuring, place: Path, listener: L
         )
     groups: list[tuple[object, list[Path]]] = []
     for path in bare:
-        rule = read_info(path).preprocessing
-        key = (rule.input_size, rule.resize, rule.crop, rule.interpolation)
+        info = read_info(path)
+        rule = info.preprocessing
+        key = (info.classes, rule.input_size, rule.resize, rule.crop, rule.interpolation)
         fitting = [group for kind, group in groups if kind == key and _may_join(path, group)]
         if fitting:
             fitting[0].append(path)

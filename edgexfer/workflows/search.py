@@ -29,7 +29,7 @@ from edgexfer.training import Listener
 from edgexfer.training.compute import find_device
 from edgexfer.version import __version__
 from edgexfer.workflows.bundle import make_bundle
-from edgexfer.workflows.choose import Chosen, decide, measured_now, only
+from edgexfer.workflows.choose import Chosen, decide, measured_now, of_classes, only
 from edgexfer.workflows.contest import Contest, Trained
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.halving import FINALISTS, Clock
@@ -152,11 +152,17 @@ def _look(plan: SearchPlan, splits: Splits, listener: Listener) -> None:
     """Meets what cannot be used; of teachers that have to be trained first, only whether there is such a network.
 
     Raises:
-        EdgexferError: A teacher, the device or the target cannot be used.
+        EdgexferError: A teacher, the device, the target or one of the further paths cannot be used.
     """
     find_device(plan.recipe.device)
     target_of(plan.target)
     at_hand(splits, plan.teachers, plan.teacher_recipe, listener)
+    if plan.paths:
+        found = of_classes(gather(plan.paths), splits.classes)
+        for note in found.notes:
+            listener.warn(f"left out: {note}")
+        if not found.artifacts:
+            listener.warn(f"there is no artifact of these classes in {', '.join(map(str, plan.paths))}")
 
 
 def _check_networks(shapes: Sequence[Shape], splits: Splits) -> None:
@@ -185,11 +191,11 @@ def _finish(plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], trace: 
         _export(plan, trained, trace, listener)
         if len(finalists) < min(FINALISTS, len(ranked)) and shape != ranked[-1]:
             continue
-        chosen = _measured(plan, trace, listener)
+        chosen = _measured(plan, contest.splits.classes, trace, listener)
         if chosen.choice.chosen is not None:
             return chosen
         listener.warn("trained and exported, none of them fits any more; the next one is tried")
-    chosen = chosen or _measured(plan, trace, listener)
+    chosen = chosen or _measured(plan, contest.splits.classes, trace, listener)
     if chosen.choice.chosen is None:
         nearest = chosen.choice.nearest
         told = "" if nearest is None else f"; nearest comes {nearest.name} at {nearest.latency_s * 1000:.3g} ms"
@@ -214,19 +220,20 @@ def _export(plan: SearchPlan, trained: Trained, trace: Trace, listener: Listener
     trace.add([{"step": "export", "shape": trained.shape.name, "run": trained.run.name, "seconds": seconds}])
 
 
-def _measured(plan: SearchPlan, trace: Trace, listener: Listener) -> Chosen:
-    """The choice among everything exported, each file measured in the same turns."""
+def _measured(plan: SearchPlan, classes: Sequence[str], trace: Trace, listener: Listener) -> Chosen:
+    """The choice among everything exported, each file measured in the same turns; strangers are left out."""
     out = trace.folder
     paths = [out / EXPORTED, *plan.paths]
-    found = gather(paths)
+    found = of_classes(gather(paths), classes)
     files = sorted(artifact.sha256 for artifact in found.artifacts)
     before = trace.find("measured", files=files)
     if before is not None and all((out / name).is_file() for name in before["results"]):
         results = [out / name for name in before["results"]]
-        found = only(gather([*paths, *results]), results)
+        found = of_classes(only(gather([*paths, *results]), results), classes)
         return decide(found, plan.budget, plan.wishes, listener, plan.data)
     started = time.monotonic()
     found = measured_now(paths, found, replace(plan.measuring, data=plan.data, out=out / "measured"), listener)
+    found = of_classes(found, classes)
     chosen = decide(found, plan.budget, plan.wishes, listener, plan.data)
     line = {
         "step": "measured",

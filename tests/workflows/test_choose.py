@@ -243,6 +243,7 @@ def test_a_device_is_measured_on_now_with_a_bundle_made_of_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full(tmp_path / "made/a.onnx"), full(tmp_path / "made/deep/a.onnx", weight="twin")
+    full(tmp_path / "made/turned.onnx", classes=("blue", "green", "red"))
     bundles: list[Sequence[str]] = []
 
     def fleet(run: Any, devices: Any, tell: Any) -> list[Outcome]:
@@ -258,8 +259,8 @@ def test_a_device_is_measured_on_now_with_a_bundle_made_of_the_data(
         chosen(tmp_path / "made", how=how)
     data = DataChoice(str(pictures(tmp_path / "data")))
     found = chosen(tmp_path / "made", ms=1000, how=how, data=data)
-    assert bundles == [["a.onnx"], ["a.onnx"]]  # two of one name share no bundle
-    assert len(found.gathered.candidates) == 2
+    assert sorted(bundles) == [["a.onnx"], ["a.onnx"], ["turned.onnx"]]  # two of one name share none
+    assert len(found.gathered.candidates) == 3
 
 
 def test_a_device_that_gives_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

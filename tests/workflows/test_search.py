@@ -28,6 +28,7 @@ from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.train import Start
 from edgexfer.workflows.tried import Tried
 from tests.heard import Heard
+from tests.workflows import measured
 
 NET = """
 from torch import nn
@@ -174,8 +175,11 @@ def test_what_was_there_before_may_be_the_best(
     (tmp_path / "before").mkdir()
     there = tmp_path / "before/old.onnx"
     there.write_bytes(before.artifact.read_bytes())
+    measured.full(tmp_path / "before/wider.onnx", classes=("blue", "green", "red", "pink"))
     poor = replace(plan, networks=plan.networks[:1], recipe=Recipe(epochs=1, batch_size=8, lr=1e-5))
     found, _, _ = run(replace(poor, paths=(there.parent,)), tmp_path / "out")
+    told = [one for one in found.chosen.gathered.left_out if "its classes are not those of the data" in one]
+    assert [one.split(":")[0] for one in told] == ["before/wider.onnx"]
     assert found.artifact == there and (tmp_path / "out/bundle/models/old.onnx").is_file()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgexfer.errors import DataError, EdgexferError, WouldOverwriteError
+from edgexfer.errors import DataError, EdgexferError, FormatError, WouldOverwriteError
 from edgexfer.results import Budget
 from edgexfer.runs import read_lines
 from edgexfer.training import Recipe, Silent
@@ -20,6 +20,8 @@ from edgexfer.workflows.search import search
 from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.timed import Latencies
 from edgexfer.workflows.train import Start
+from tests.heard import Heard
+from tests.workflows import measured
 
 
 class Begun(Exception):
@@ -123,3 +125,31 @@ def test_no_search_begins_where_it_would_be_a_class(plan: SearchPlan, colours: P
     with pytest.raises(DataError, match=r"search' lies among the pictures of .*photos', where it would count as a cl"):
         begin(replace(plan, data=DataChoice(str(photos))), photos / "search")
     assert not (photos / "search").exists()
+
+
+def test_paths_that_cannot_be_chosen_from_are_met_before_anything_is_measured(
+    plan: SearchPlan, old: Path, tmp_path: Path
+) -> None:
+    before = files_of(old)
+    for paths in ((tmp_path / "exprted",), (tmp_path / "notes.txt",)):
+        (tmp_path / "notes.txt").write_text("nothing to measure")
+        with pytest.raises(FormatError, match="there is no '.*exprted'|notes.txt' is nothing that edgexfer makes"):
+            begin(replace(plan, paths=paths), old, force=True)
+    assert files_of(old) == before
+    there = tmp_path / "there"
+    measured.artifact(there / "animals.onnx", classes=("blue", "cat", "dog"))
+    measured.artifact(there / "foreign.onnx", foreign=True)
+    heard = Heard()
+    with pytest.raises(Begun):
+        search(replace(plan, paths=(there,)), tmp_path / "out", heard, lambda _: None)
+    assert [line for line in heard.lines if "WARNING" in line] == [
+        "WARNING left out: animals.onnx: its classes are not those of the data: it lacks green, red and also knows cat,"
+        " dog",
+        "WARNING left out: foreign.onnx: written by another program, so nothing tells what it classifies",
+        f"WARNING there is no artifact of these classes in {there}",
+    ]
+    measured.artifact(there / "colours.onnx")
+    again = Heard()
+    with pytest.raises(Begun):
+        search(replace(plan, paths=(there,)), tmp_path / "out", again, lambda _: None)
+    assert [line for line in again.lines if "WARNING" in line] == heard.lines[:2]
