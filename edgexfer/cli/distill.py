@@ -21,6 +21,7 @@ from edgexfer.cli.common import (
 )
 from edgexfer.cli.tables import show_students, show_swap
 from edgexfer.cli.talk import talking_together
+from edgexfer.cli.teaching import teacher_options
 
 if TYPE_CHECKING:
     from edgexfer.workflows.distill import DistillResult
@@ -77,31 +78,7 @@ def objective_of(options: dict[str, Any]) -> Any:
     epilog="Example: edgexfer distill photos/ --teacher runs/teacher --student tiny-darknet --out runs/student",
 )
 @click.argument("data")
-@click.option(
-    "--teacher",
-    "teachers",
-    required=True,
-    multiple=True,
-    help="A run folder, an ONNX file or a network's name; repeat it for an ensemble. A name is fine-tuned first.",
-)
-@click.option(
-    "--teacher-weights",
-    multiple=True,
-    help="For a teacher given by name: imagenet, none or a weight file. Pairs with --teacher in order.",
-)
-@click.option("--teacher-mean", type=float, nargs=3, help="Of the input of a weight or ONNX file, where unusual.")
-@click.option("--teacher-std", type=float, nargs=3, help="Likewise.")
-@click.option(
-    "--teacher-classes",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Names of the outputs of a weight file, or of an ONNX file that edgexfer did not write, one a line.",
-)
-@click.option(
-    "--teacher-image-size",
-    type=click.IntRange(8, 4096),
-    help="Input side in pixels of a network, a weight file, or an ONNX file that takes any; there 224 at most, if left"
-    " out.",
-)
+@teacher_options()
 @click.option("--teacher-epochs", type=click.IntRange(1), help="Epochs of teachers given by name.")
 @click.option(
     "--student",

@@ -12,6 +12,7 @@ import click
 from edgexfer.cli.common import command_line, percent
 from edgexfer.cli.tables import show_table
 from edgexfer.cli.talk import Talk
+from edgexfer.cli.teaching import teacher_options
 
 if TYPE_CHECKING:
     from edgexfer.results.choice import Budget
@@ -29,13 +30,7 @@ def search_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--search", metavar="DATA", help="Distil further students on these pictures."),
-            click.option(
-                "--teacher",
-                "teachers",
-                multiple=True,
-                help="Search: a run, an ONNX file, a network; may be repeated.",
-            ),
-            click.option("--teacher-weights", multiple=True, help="Search: of a teacher given by name."),
+            teacher_options(of_search=True),
             click.option(
                 "--student",
                 "students",
@@ -77,6 +72,10 @@ class Wanted:
 
     teachers: tuple[str, ...]
     teacher_weights: tuple[str, ...]
+    teacher_mean: tuple[float, float, float] | None
+    teacher_std: tuple[float, float, float] | None
+    teacher_classes: Path | None
+    teacher_image_size: int | None
     students: tuple[str, ...]
     sizes: tuple[int, ...]
     epochs: int | None
@@ -131,11 +130,12 @@ def run_search(
     from edgexfer.training import Recipe
     from edgexfer.workflows.search import search
     from edgexfer.workflows.search_plan import SearchPlan
-    from edgexfer.workflows.teachers import pair_teachers
+    from edgexfer.workflows.teachers import Told, pair_teachers
 
+    told = Told(wanted.teacher_mean, wanted.teacher_std)
     plan = SearchPlan(
         data,
-        tuple(pair_teachers(wanted.teachers, wanted.teacher_weights)),
+        tuple(pair_teachers(wanted.teachers, wanted.teacher_weights, told)),
         asked.budget,
         asked.wishes,
         asked.measuring,
@@ -152,6 +152,8 @@ def run_search(
         wanted.target,
         tuple(paths),
         command_line(),
+        wanted.teacher_classes,
+        wanted.teacher_image_size,
     )
     return search(plan, out, talk, lambda tried: show_tried(talk, tried), resume=wanted.resume, force=force)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from edgexfer import nets
 from edgexfer.data import Splits
-from edgexfer.runs import is_run
 from edgexfer.training import Listener, Recipe
 from edgexfer.training.recipe import Facts, settle
 from edgexfer.words import counted, people_time
@@ -19,7 +18,7 @@ from edgexfer.workflows.halving import FINALISTS, Clock, rounds_of, seconds_of, 
 from edgexfer.workflows.hushed import Hushed
 from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape
-from edgexfer.workflows.teachers import at_hand, folder_of, make_missing
+from edgexfer.workflows.teachers import at_hand, make_missing
 from edgexfer.workflows.trace import Trace
 from edgexfer.workflows.train import Start, Target
 from edgexfer.workflows.tried import dropped
@@ -62,7 +61,6 @@ class Contest:
         self.splits = splits
         self._plan, self._trace, self._clock = plan, trace, clock
         self._listener, self._hushed = listener, Hushed(listener)
-        self._teachers = list[Start]()
         self._epochs = plan.recipe.epochs or _usual_epochs(plan.recipe, splits)
         self._known: dict[Shape, float] = {}
 
@@ -73,7 +71,7 @@ class Contest:
             shapes: What fits.
             after: Called when a round has ended.
         """
-        self._teachers = self._at_hand()
+        self._make_teachers()
         alive, behind = sorted(shapes, key=self._operations), list[Shape]()
         rounds = rounds_of(self._epochs)
         for number, epochs in enumerate(rounds[:-1]):
@@ -158,11 +156,15 @@ class Contest:
         (result,) = distill_data(
             self._plan.data,
             [Start(shape.network)],
-            self._teachers,
+            self._plan.teachers,
             replace(self._plan.recipe, image_size=shape.image_size, epochs=epochs),
             Target(folder, resume=True, argv=self._plan.argv),
             self._hushed,
-            Teaching(),
+            Teaching(
+                teacher_recipe=self._plan.teacher_recipe,
+                names_file=self._plan.names_file,
+                teachers_folder=self._trace.folder / TEACHERS_FOLDER,
+            ),
         )
         line = {
             "step": "train",
@@ -195,13 +197,11 @@ class Contest:
     def _folder(self, shape: Shape, epochs: int) -> Path:
         return self._trace.folder / RUNS / f"{shape.name}-{epochs}"
 
-    def _at_hand(self) -> list[Start]:
-        """The teachers, those given by a network's name made first, once for all students."""
+    def _make_teachers(self) -> None:
+        """Makes the teachers given by a network's name, once for all students."""
         plan, folder = self._plan, self._trace.folder / TEACHERS_FOLDER
-        ready = at_hand(self.splits, plan.teachers, plan.teacher_recipe, self._hushed)
+        ready = at_hand(self.splits, plan.teachers, plan.teacher_recipe, self._hushed, plan.names_file)
         make_missing(plan.data, self.splits, plan.teachers, ready, plan.teacher_recipe, folder, self._listener)
-        made = [folder_of(folder, number, start) for number, start in enumerate(plan.teachers)]
-        return [Start(str(path)) if is_run(path) else start for start, path in zip(plan.teachers, made, strict=True)]
 
     def _trained(self, shape: Shape) -> list[dict[str, Any]]:
         return [line for line in self._trace.all("train") if line["shape"] == shape.name]

@@ -58,6 +58,8 @@ class Teaching:
         unlabelled: A folder of further pictures, without labels, that the teachers label softly.
         names_file: Class names of a teacher that is a weight file or a foreign ONNX file, one a line.
         quantization_aware: Whether a student that is trained already goes on learning with int8's rounding.
+        teachers_folder: Where teachers given by name are made, or found if they were made before; a folder in that of
+            the students if ``None``.
     """
 
     objective: Objective = Objective()
@@ -69,6 +71,7 @@ class Teaching:
     unlabelled: Path | None = None
     names_file: Path | None = None
     quantization_aware: bool = False
+    teachers_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def distill_data(
     extra = teaching.unlabelled
     splits = labelled if extra is None else with_unlabelled(labelled, extra, strict=data.strict)
     own = teaching.teacher_recipe or Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
-    folder = target.out / TEACHERS_FOLDER
+    folder = teaching.teachers_folder or target.out / TEACHERS_FOLDER
     room = Room.found(students, targets, folder, used)
     room.check(labelled, recipe)
     ready = at_hand(labelled, teachers, own, listener, teaching.names_file)

@@ -156,7 +156,7 @@ def _look(plan: SearchPlan, splits: Splits, listener: Listener) -> None:
     """
     find_device(plan.recipe.device)
     target_of(plan.target)
-    at_hand(splits, plan.teachers, plan.teacher_recipe, listener)
+    at_hand(splits, plan.teachers, plan.teacher_recipe, listener, plan.names_file)
     if plan.paths:
         found = of_classes(gather(plan.paths), splits.classes)
         for note in found.notes:

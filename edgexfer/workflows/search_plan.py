@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexfer.data import Splits
+from edgexfer.files import sha256_file
 from edgexfer.results import Budget
 from edgexfer.training import Recipe
 from edgexfer.workflows.candidates import Wishes
@@ -35,6 +36,8 @@ class SearchPlan:
         target: The machine it is for, by name; ``None`` for this one.
         paths: Further artifacts, which are measured and scored beside the students at the end.
         argv: The command as it was typed, kept in each run.
+        names_file: Class names of a teacher that is a weight file or a foreign ONNX file, one a line.
+        teacher_size: Input side of teachers that do not say it, in pixels.
     """
 
     data: DataChoice
@@ -49,17 +52,19 @@ class SearchPlan:
     target: str | None = None
     paths: tuple[Path, ...] = ()
     argv: tuple[str, ...] = ()
+    names_file: Path | None = None
+    teacher_size: int | None = None
 
     @property
     def teacher_recipe(self) -> Recipe:
-        """Wishes for the training of teachers given by name."""
+        """Wishes for the training of teachers given by name; its image size is also that of those at hand."""
         recipe = self.recipe
-        return Recipe(workers=recipe.workers, device=recipe.device, seed=recipe.seed)
+        return Recipe(self.teacher_size, workers=recipe.workers, device=recipe.device, seed=recipe.seed)
 
     def used(self) -> list[Path]:
         """The files and folders that a search reads."""
         students = [Start(network) for network in self.networks]
-        return used_by(self.data, students, self.teachers, (*self.paths, self.measuring.ssh_config))
+        return used_by(self.data, students, self.teachers, (*self.paths, self.names_file, self.measuring.ssh_config))
 
     def settings(self, shapes: Sequence[Shape], splits: Splits) -> dict[str, Any]:
         """What has to be the same when the search is gone on with; the time allowance may change."""
@@ -67,7 +72,9 @@ class SearchPlan:
         return {
             "data": self.data.source,
             "splits": splits.fingerprint,
-            "teachers": [[start.model, start.weights] for start in self.teachers],
+            "teachers": [_told(start) for start in self.teachers],
+            "teacher_classes": None if self.names_file is None else sha256_file(self.names_file),
+            "teacher_size": self.teacher_size,
             "shapes": [shape.name for shape in shapes],
             "budget": [budget.latency_s, budget.size_bytes, budget.memory_bytes],
             "statistic": self.wishes.statistic,
@@ -78,3 +85,9 @@ class SearchPlan:
             "batch_size": self.recipe.batch_size,
             "seed": self.recipe.seed,
         }
+
+
+def _told(teacher: Start) -> list[Any]:
+    """What is said of a teacher, as JSON holds it."""
+    rule = [None if given is None else list(given) for given in (teacher.mean, teacher.std)]
+    return [teacher.model, teacher.weights, *rule]

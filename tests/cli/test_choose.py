@@ -13,6 +13,7 @@ from edgexfer.cli.main import cli
 from edgexfer.cli.talk import Talk
 from edgexfer.errors import DeviceError
 from edgexfer.workflows.search_plan import SearchPlan
+from edgexfer.workflows.train import Start
 from tests.workflows import measured
 
 
@@ -189,6 +190,27 @@ def test_a_search_that_is_refused_leaves_the_log_of_the_old_one_alone(
     found = run("--budget-ms", "9", "--search", "digits", "--teacher", "t", "--out", tmp_path, "--force")
     assert found.exit_code == 1 and "used as it is" in found.stderr
     assert (tmp_path / "log.txt").read_text() == "of the old one\n"
+
+
+def test_a_search_takes_what_is_told_of_a_foreign_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = []
+
+    def search(plan: SearchPlan, *_: object, **__: object) -> None:
+        plans.append(plan)
+        raise DeviceError("told enough")
+
+    monkeypatch.setattr("edgexfer.workflows.search.search", search)
+    names = tmp_path / "names.txt"
+    names.write_text("red\ngreen\n")
+    words = ["--teacher-mean", "0", "0.1", "0.2", "--teacher-std", "1", "1", "1", "--teacher-classes", names]
+    words += ["--teacher-image-size", "96"]
+    asked = ["--budget-ms", "9", "--search", "digits", "--teacher", "t.onnx", "--out", tmp_path / "o"]
+    assert run(*asked, *words).exit_code == 1
+    (plan,) = plans
+    assert plan.teachers == (Start("t.onnx", "none", (0.0, 0.1, 0.2), (1.0, 1.0, 1.0)),)
+    assert (plan.names_file, plan.teacher_recipe.image_size) == (names, 96)
+    told = run(tmp_path, "--budget-ms", "9", "--teacher-classes", names).stderr
+    assert "these go with --search DATA: teacher_classes" in told
 
 
 def test_what_was_tried_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:

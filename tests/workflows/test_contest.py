@@ -13,6 +13,7 @@ from edgexfer.results import Budget
 from edgexfer.training import Recipe
 from edgexfer.workflows.contest import EXPORT_S, Contest
 from edgexfer.workflows.data import DataChoice
+from edgexfer.workflows.distill import Teaching
 from edgexfer.workflows.halving import Clock
 from edgexfer.workflows.search_plan import SearchPlan
 from edgexfer.workflows.shapes import Shape
@@ -51,7 +52,7 @@ def contest(
 
     monkeypatch.setattr(Contest, "_train", train)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: work[shape])
-    monkeypatch.setattr(Contest, "_at_hand", lambda self: ["teacher"])
+    monkeypatch.setattr(Contest, "_make_teachers", lambda self: None)
     plan = SearchPlan(DataChoice("nowhere"), (), Budget(), recipe=Recipe(epochs=18))
     return Contest(plan, splits, trace, clock, Heard()), trace  # type: ignore[arg-type]
 
@@ -80,20 +81,22 @@ def test_who_was_never_tried_stands_before_who_was_and_lost(tmp_path: Path, monk
     assert made.rank(shapes, lambda: None) == [shapes[2], shapes[0], shapes[3], shapes[4], shapes[1]]
 
 
-def test_each_training_keeps_the_command_that_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_training_keeps_the_command_and_hears_of_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed = ("edgexfer", "choose", "--search", "flowers", "--teacher", "t", "--budget-ms", "9", "--out", "o")
-    targets: list[Target] = []
+    told: list[tuple[Target, Teaching]] = []
 
     def distilled(*arguments: Any) -> list[Any]:
-        targets.append(arguments[4])
+        told.append((arguments[4], arguments[6]))
         return [SimpleNamespace(student=SimpleNamespace(scores={"val_top1": 0.5}))]
 
     monkeypatch.setattr("edgexfer.workflows.contest.distill_data", distilled)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: 1.0)
-    plan = SearchPlan(DataChoice("flowers"), (), Budget(), recipe=Recipe(epochs=1), argv=typed)
+    plan = SearchPlan(DataChoice("flowers"), (), Budget(), recipe=Recipe(epochs=1), argv=typed, names_file=Path("n"))
     made = Contest(plan, SimpleNamespace(), Trace(tmp_path, {}), Pretended(9e9), Heard())  # type: ignore[arg-type]
     made.full(Shape("net", 32), needed=True)
-    assert [target.argv for target in targets] == [typed]
+    ((target, teaching),) = told
+    assert target.argv == typed and teaching.names_file == Path("n")
+    assert teaching.teachers_folder == tmp_path / "teachers" and teaching.teacher_recipe == plan.teacher_recipe
 
 
 def test_with_more_time_a_student_that_was_cut_short_learns_longer(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgexfer.errors import DataError, EdgexferError, FormatError, WouldOverwriteError
+from edgexfer.errors import DataError, EdgexferError, FormatError, RecipeError, TeacherError, WouldOverwriteError
 from edgexfer.results import Budget
 from edgexfer.runs import read_lines
 from edgexfer.training import Recipe, Silent
@@ -153,3 +153,24 @@ def test_paths_that_cannot_be_chosen_from_are_met_before_anything_is_measured(
     with pytest.raises(Begun):
         search(replace(plan, paths=(there,)), tmp_path / "out", again, lambda _: None)
     assert [line for line in again.lines if "WARNING" in line] == heard.lines[:2]
+
+
+def test_a_foreign_teacher_is_told_of_as_when_distilling(plan: SearchPlan, tmp_path: Path) -> None:
+    path, names = measured.artifact(tmp_path / "f.onnx", foreign=True, kind="float"), tmp_path / "names.txt"
+    foreign = replace(plan, teachers=(Start(str(path)),))
+    with pytest.raises(TeacherError, match="carries no class names; pass --teacher-classes FILE"):
+        begin(foreign, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    names.write_text("red\ngreen\nblue\n")
+    named = replace(foreign, names_file=names)
+    for _ in range(2):
+        with pytest.raises(Begun):
+            begin(named, tmp_path / "out", resume=True)
+    with pytest.raises(RecipeError, match=r"was begun otherwise: teachers .*\[0.5, 0.5, 0.5\]"):
+        begin(replace(named, teachers=(Start(str(path), mean=(0.5,) * 3),)), tmp_path / "out", resume=True)
+    names.write_text("red\nblue\ngreen\n")
+    with pytest.raises(RecipeError, match="was begun otherwise: teacher_classes"):
+        begin(named, tmp_path / "out", resume=True)
+    shutil.move(names, tmp_path / "out/names.txt")
+    with pytest.raises(WouldOverwriteError, match=r"holds '.*names.txt', what this command reads"):
+        begin(replace(named, names_file=tmp_path / "out/names.txt"), tmp_path / "out", force=True)
