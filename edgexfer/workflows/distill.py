@@ -35,7 +35,7 @@ from edgexfer.workflows.gain import Gain, paired_gain
 from edgexfer.workflows.remembered import warn_of_another_split
 from edgexfer.workflows.room import Room, used_by
 from edgexfer.workflows.teachers import at_hand, make_missing
-from edgexfer.workflows.train import Start, Target, finished_run, prepare_start
+from edgexfer.workflows.train import Start, Target, finished_run, folder_names, prepare_start
 
 TEACHERS_FOLDER = "teachers"
 ROUNDED_RATE = 0.1
@@ -172,10 +172,7 @@ def _targets(students: Sequence[Start], target: Target) -> list[Target]:
     """Where each student's run goes."""
     if len(students) == 1:
         return [target]
-    names = [Path(student.model).name.replace(":", "-") for student in students]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RecipeError(f"several students are called {', '.join(twice)}; distil them in commands of their own")
+    names = folder_names([student.model for student in students], "distil them in commands of their own")
     return [replace(target, out=target.out / name) for name in names]
 
 

@@ -26,6 +26,7 @@ from edgexfer.export.targets import target_of
 from edgexfer.files import write_bytes
 from edgexfer.training import Listener
 from edgexfer.workflows.data import in_batches, spread_sample
+from edgexfer.workflows.train import folder_name, folder_names
 
 PRECISIONS = ("float32", "int8")
 NETWORKS = (
@@ -57,7 +58,7 @@ class Shape:
     @property
     def name(self) -> str:
         """A name for folders and tables."""
-        return f"{Path(self.network).name.replace(':', '-')}@{self.image_size}"
+        return f"{folder_name(self.network)}@{self.image_size}"
 
     @property
     def family(self) -> tuple[str, float]:
@@ -78,7 +79,9 @@ def shapes_of(networks: Sequence[str], sizes: Sequence[int], picture_size: tuple
 
     Raises:
         UnknownNameError: There is no such network.
+        RecipeError: Two networks have one name as a folder.
     """
+    folder_names(list(dict.fromkeys(networks)), "rename a file, or search for each in a command of its own")
     wanted = sizes or default_sizes(picture_size)
     found = [Shape(name, nets.nearest_input_size(name, size)) for name in networks for size in wanted]
     return list(dict.fromkeys(found))

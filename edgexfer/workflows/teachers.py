@@ -23,7 +23,7 @@ from edgexfer.training.ranks import current_ranks
 from edgexfer.transfer import AUTO, Strategy
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.remembered import warn_of_changed_network
-from edgexfer.workflows.train import Start, Target, finished_run, pair_weights, transfer_splits
+from edgexfer.workflows.train import Start, Target, finished_run, folder_name, pair_weights, transfer_splits
 
 USUAL_SIDE = 224
 """Pixels of the square that a foreign ONNX file of any size is fed at most, where nobody says."""
@@ -130,7 +130,7 @@ def make_missing(
 
 def folder_of(folder: Path, number: int, start: Start) -> Path:
     """Where a teacher lies that is fine-tuned first, in the folder of all of them."""
-    return folder / f"{number}-{Path(start.model).name.replace(':', '-')}"
+    return folder / f"{number}-{folder_name(start.model)}"
 
 
 def _is_onnx(name: str) -> bool:

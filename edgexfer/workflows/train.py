@@ -259,6 +259,24 @@ def pair_weights(
     return list(zip(names, list(weights) or [default] * len(names), strict=True))
 
 
+def folder_name(model: str) -> str:
+    """The name of a network as that of a folder: ``net.py-build`` for ``path/to/net.py:build``."""
+    return Path(model).name.replace(":", "-")
+
+
+def folder_names(models: Sequence[str], remedy: str) -> list[str]:
+    """The names of students as those of folders that lie side by side.
+
+    Raises:
+        RecipeError: Two have one; the message ends in ``remedy``.
+    """
+    names = [folder_name(model) for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"several students are called {', '.join(twice)}; {remedy}")
+    return names
+
+
 def run_summary(folder: Path, run: Run) -> dict[str, Any]:
     """What ``finetune --json`` and ``distill --json`` print of a run."""
     scores = run.scores

@@ -48,6 +48,12 @@ def test_sizes_are_what_the_network_takes_and_each_shape_stands_once() -> None:
         shapes_of(["tiny-darknet-0.6"], [], (32, 32))
 
 
+def test_networks_of_one_name_are_refused_and_one_named_twice_counts_once() -> None:
+    with pytest.raises(RecipeError, match=r"several students are called net.py-build; rename a file, or search for ea"):
+        shapes_of(["a/net.py:build", "tiny-darknet", "b/net.py:build"], [32], (32, 32))
+    assert len(shapes_of(["a/net.py:build", "a/net.py:build", "a/net.py:other"], [32], (32, 32))) == 2
+
+
 def test_the_largest_of_a_family_are_trained_and_no_shape_that_one_of_them_covers() -> None:
     wide, tall, both = Shape("tiny-darknet", 24), Shape("tiny-darknet-0.5", 40), Shape("tiny-darknet-0.75", 32)
     small, other = Shape("tiny-darknet-0.5", 24), Shape("tiny-darknet+relu", 16)
