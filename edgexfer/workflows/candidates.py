@@ -13,9 +13,11 @@ from edgexfer.report.measured import SINGLE, Config
 from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.results import Accuracy, Candidate, median_interval, percentile, read_result
 from edgexfer.results import Config as Timed
+from edgexfer.words import counted
 from edgexfer.workflows.recorded import on_device, on_workstation
 
 STATISTICS = {"p50": 50, "p90": 90}
+FOREIGN = "written by another program, so nothing tells what it classifies"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def gather_candidates(
         raise DeviceError(_nothing(found, left_out))
     group = _of_one_machine(usable, wishes.machine)
     gathered = Gathered(machine_name(group[0][0].result), left_out=left_out)
+    left_out += _unmeasured(found, group, wishes, gathered.machine)
     entries = _joined(group)
     named = [entry for entry in entries if _has_file(entry, gathered)]
     scored, gathered.source = _scored(named, scores, scored_on, gathered)
@@ -130,6 +133,17 @@ def _unfit(timed: Timed, wishes: Wishes) -> str | None:
     if timed.scenario != SINGLE or timed.batch != 1 or timed.head is not None:
         return ""
     return "" if wishes.threads is not None and timed.threads != wishes.threads else None
+
+
+def _unmeasured(found: Found, group: Sequence[tuple[Config, Timed]], wishes: Wishes, machine: str) -> Iterator[str]:
+    """A sentence for each artifact that has no time there, where none tells of it yet."""
+    told = {timed.sha256 for _, timed in group}
+    told |= {str(c.value.get("sha256")) for c in link(found).configs if c.refusal and not c.result.emulated}
+    how = "" if wishes.threads is None else f" with {counted(wishes.threads, 'thread')}"
+    for artifact in found.artifacts:
+        if artifact.sha256 not in told:
+            why = f"no time of single pictures on {machine}{how}; bench it there too"
+            yield f"{artifact.label}: {FOREIGN if artifact.info is None else why}"
 
 
 def _nothing(found: Found, left_out: Sequence[str]) -> str:
@@ -207,7 +221,7 @@ def _has_file(entry: _Entry, gathered: Gathered) -> bool:
             f"{entry.name}: measured, but its file (SHA-256 {entry.timed.sha256[:12]}) is not under the paths given"
         )
     elif entry.artifact.info is None:
-        gathered.left_out.append(f"{entry.name}: written by another program, so nothing tells what it classifies")
+        gathered.left_out.append(f"{entry.name}: {FOREIGN}")
     return entry.artifact is not None and entry.artifact.info is not None
 
 

@@ -21,7 +21,7 @@ from edgexfer.report.records import Found, FoundArtifact
 from edgexfer.results import Accuracy, Budget, Candidate, Choice, choose
 from edgexfer.training import Listener
 from edgexfer.training.pictures import tell_of
-from edgexfer.workflows.candidates import Gathered, Wishes, gather_candidates
+from edgexfer.workflows.candidates import FOREIGN, Gathered, Wishes, gather_candidates
 from edgexfer.workflows.data import DataChoice, held_out
 from edgexfer.workflows.evaluate import onnx_logits
 from edgexfer.workflows.measuring import Measuring, measure, paths_of
@@ -135,7 +135,7 @@ def of_classes(found: Found, classes: Sequence[str]) -> Found:
 def _strange(artifact: FoundArtifact, classes: Sequence[str]) -> str:
     """How an artifact's classes differ; an empty text where they do not."""
     if artifact.info is None:
-        return f"{artifact.label}: written by another program, so nothing tells what it classifies"
+        return f"{artifact.label}: {FOREIGN}"
     known = [str(name) for name in artifact.info.get("classes", ())]
     lacks, more = [name for name in classes if name not in known], [name for name in known if name not in classes]
     told = [f"lacks {', '.join(lacks[:5])}"] if lacks else []

@@ -177,6 +177,25 @@ def test_what_cannot_be_judged_is_left_out_and_named(two: tuple[Path, Path], tmp
     assert "odd.json" in told
 
 
+def test_what_was_not_measured_is_left_out_and_named(two: tuple[Path, Path], tmp_path: Path) -> None:
+    large, small = two
+    far, wide = measured.artifact(tmp_path / "far.onnx"), measured.artifact(tmp_path / "wide.onnx")
+    measured.artifact(tmp_path / "foreign.onnx", foreign=True)
+    measured.result(tmp_path / "pi.json", measured.config(large, 30, 0.9), measured.config(wide, 9, 0.8, threads=4))
+    measured.result(tmp_path / "box.json", measured.config(far, 1, 0.9), machine=measured.BOX)
+    measured.result(tmp_path / "mimicked.json", measured.config(small, 1, 0.9), emulated=True)
+    left_out = chosen(tmp_path, ms=40, machine="pi", threads=1).gathered.left_out
+    there = "no time of single pictures on Raspberry Pi 4 Model B with 1 thread; bench it there too"
+    assert sorted(left_out) == [
+        f"far.onnx: {there}",
+        "foreign.onnx: written by another program, so nothing tells what it classifies",
+        "mimicked.json: taken on an emulated processor, whose times are no latencies",
+        f"small.onnx: {there}",
+        f"wide.onnx: {there}",
+    ]
+    assert not any("wide" in told for told in chosen(tmp_path, ms=40, machine="pi").gathered.left_out)
+
+
 def test_a_damaged_file_that_was_named_is_an_error(two: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text('{"format": 1, "configs": [')
     with pytest.raises(FormatError, match="cut.json.* is not valid JSON"):
