@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edgexfer.workflows.data import DataChoice
 
 MEGABYTE = 1e6
-AXES = {"latency_s": "latency", "size_bytes": "size", "memory_bytes": "memory"}
 MOST_LEFT_OUT = 12
 
 
@@ -215,6 +214,8 @@ def sentences(chosen: Chosen) -> list[str]:
 
 def nothing_fits(choice: Choice, statistic: str) -> str:
     """Why there is no answer, by how much, and what comes nearest."""
+    from edgexfer.results.choice import AXES
+
     nearest, budget = choice.nearest, choice.budget
     limits = ", ".join(f"{AXES[axis]} {_cost(axis, getattr(budget, axis))}" for axis in AXES if getattr(budget, axis))
     if nearest is None:
@@ -227,7 +228,9 @@ def nothing_fits(choice: Choice, statistic: str) -> str:
 
 
 def _over(overrun: dict[str, float]) -> str:
-    return ", ".join(f"{AXES[axis]} by {ratio - 1:.1%}" for axis, ratio in overrun.items())
+    from edgexfer.results.choice import words_of_overrun
+
+    return words_of_overrun(overrun)
 
 
 def _costs(candidate: Candidate, budget: Budget) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from edgexfer.report import svg
-from edgexfer.report.latency import pareto_front
 from edgexfer.report.values import duration, percent
+from edgexfer.results.pareto import pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def fill_scatter(
     drawing: Figure, axes: Axes, points: Sequence[Point], *, wide: bool, statistic: str = "median"
 ) -> None:
     """Draws ``points`` and their front on empty axes."""
-    front = pareto_front([(p.p50_s, p.top1) for p in points])
+    front = pareto_front([(p.p50_s, -p.top1) for p in points])
     axes.set_xscale("log")
     axes.grid(True, axis="x", color=svg.GRID, linewidth=0.8)
     _limits(axes, points)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from edgexfer.report.configurations import configurations, facts, percentile_cell
 from edgexfer.report.distributions import Row as DistributionRow
 from edgexfer.report.distributions import draw_distributions
-from edgexfer.report.latency import pareto_front
 from edgexfer.report.layers import layer_costs
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.machines import by_machine, machine_names
@@ -19,6 +18,7 @@ from edgexfer.report.steadiness import steadiness
 from edgexfer.report.sustained import under_load
 from edgexfer.report.tables import Figure, Row, Table
 from edgexfer.report.values import Value, duration, percent, shown
+from edgexfer.results.pareto import pareto_front
 from edgexfer.results.statistics import ENOUGH, percentile
 
 MOST_ROWS = 16
@@ -100,7 +100,7 @@ def _scatter(number: int, timed: Sequence[Config], colours: Sequence[int]) -> Fi
         Point(c.title, percentile(c.latency_s, 50) or 0.0, float(top1.exact or 0.0), k, c.precision == "int8")
         for c, k, top1 in scored
     ]
-    front = set(pareto_front([(p.p50_s, p.top1) for p in points]))
+    front = set(pareto_front([(p.p50_s, -p.top1) for p in points]))
     description = f"Accuracy against median latency of {len(points)} configurations. Not beaten in both: " + "; ".join(
         f"{points[i].name} at {duration(points[i].p50_s)} and {percent(points[i].top1)}" for i in sorted(front)
     )

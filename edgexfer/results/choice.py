@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgexfer.proportions import Difference, paired_difference, wilson
+from edgexfer.results.pareto import pareto_front
 
-AXES = ("latency_s", "size_bytes", "memory_bytes")
+AXES = {"latency_s": "latency", "size_bytes": "size", "memory_bytes": "memory"}
+"""What a model costs, and how a person calls it."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,15 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Choice:
 
 
 def front(candidates: Sequence[Candidate], axes: Sequence[str]) -> tuple[Candidate, ...]:
-    """The candidates that no other one beats in accuracy and ``axes``, fastest first; of equal ones the first."""
-    kept = [
-        one
-        for number, one in enumerate(candidates)
-        if not any(_beats(other, one, axes) for other in candidates)
-        and not any(_equal(other, one, axes) for other in candidates[:number])
-    ]
-    return tuple(sorted(kept, key=lambda c: (c.latency_s, -c.top1)))
+    """The candidates that no other one beats in accuracy and ``axes``, in the order of the first axis."""
+    first, *others = axes
+    costs = [(_cost(c, first), -c.top1, *(_cost(c, axis) for axis in others)) for c in candidates]
+    return tuple(candidates[i] for i in pareto_front(costs))
+
+
+def words_of_overrun(overrun: Mapping[str, float]) -> str:
+    """What ``Budget.overrun`` says, in words: ``latency by 25.0%, size by 3.1%``."""
+    return ", ".join(f"{AXES[axis]} by {ratio - 1:.1%}" for axis, ratio in overrun.items())
 
 
 def difference(first: Accuracy, second: Accuracy) -> Difference:
@@ -196,12 +199,3 @@ def _cost(candidate: Candidate, axis: str) -> float:
 
 def _worst(overrun: Mapping[str, float]) -> float:
     return max(overrun.values(), default=1.0)
-
-
-def _beats(one: Candidate, other: Candidate, axes: Sequence[str]) -> bool:
-    pairs = [(-one.top1, -other.top1), *((_cost(one, axis), _cost(other, axis)) for axis in axes)]
-    return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
-
-
-def _equal(one: Candidate, other: Candidate, axes: Sequence[str]) -> bool:
-    return one.top1 == other.top1 and all(_cost(one, axis) == _cost(other, axis) for axis in axes)

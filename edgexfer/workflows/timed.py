@@ -12,6 +12,7 @@ from edgexfer.data import Splits
 from edgexfer.errors import DeviceError
 from edgexfer.files import remove, sha256_file
 from edgexfer.results import Accuracy, Budget, Candidate, Config, percentile, read_result
+from edgexfer.results.choice import words_of_overrun
 from edgexfer.training import Listener
 from edgexfer.workflows.candidates import STATISTICS
 from edgexfer.workflows.hushed import Hushed
@@ -22,7 +23,6 @@ from edgexfer.workflows.trace import Trace
 FOLDER = ".latency"
 """Hidden, so that nobody takes an untrained network for a result."""
 MIN_SECONDS = 1.0
-AXES = {"latency_s": "latency", "size_bytes": "size", "memory_bytes": "memory"}
 KEPT_BACK = 0.97
 """Share of the latency budget that an untrained network may take; the rest is for what measuring varies."""
 
@@ -130,15 +130,11 @@ def _too_much(shape: Shape, lines: Sequence[Mapping[str, Any]]) -> str:
     timed = [line for line in lines if line["shape"] == shape.name and line.get("latency_s") is not None]
     if not timed:
         return "could not be measured"
-    return f"over budget: {_over(min(timed, key=_worst)['over_budget'])}"
+    return f"over budget: {words_of_overrun(min(timed, key=_worst)['over_budget'])}"
 
 
 def _worst(line: Mapping[str, Any]) -> float:
     return max(float(ratio) for ratio in line["over_budget"].values())
-
-
-def _over(overrun: Mapping[str, float]) -> str:
-    return ", ".join(f"{AXES[axis]} by {ratio - 1:.0%}" for axis, ratio in overrun.items())
 
 
 def _nothing(lines: Sequence[Mapping[str, Any]], shapes: int, statistic: str) -> str:
@@ -147,9 +143,10 @@ def _nothing(lines: Sequence[Mapping[str, Any]], shapes: int, statistic: str) ->
         problems = sorted({str(line.get("problem")) for line in lines})
         return f"none of {shapes} shapes could be measured: {'; '.join(problems)}"
     nearest = min(timed, key=_worst)
+    over = words_of_overrun(nearest["over_budget"])
     return (
         f"none of {shapes} shapes fits the budget: nearest comes {nearest['shape']} in {nearest['precision']} with"
-        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {_over(nearest['over_budget'])}"
+        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {over}"
         f" (of latency, {1 - KEPT_BACK:.0%} is kept back for what measuring varies); allow more, or"
         " name a narrower --student or a smaller --image-size"
     )
