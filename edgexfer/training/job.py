@@ -233,13 +233,13 @@ def train(
     refuse_single_pictures(student, job.settings.batch_size, extras.layers)
     out.mkdir(parents=True, exist_ok=True)
     compute = extras.compute or choose_compute(job, student, lambda _: step, batches, out / RESUME_FOLDER, listener)
-    step = CompiledStep(step) if job.settings.compile else step
     estimate = _estimate_seconds(job, student, step, batches, compute)
     listener.say(
         f"training {job.model} ({nets.count_parameters(student.net):,} parameters) for"
         f" {counted(job.settings.epochs, 'epoch')} of {counted(len(batches), 'step')} on {job.device}:"
-        f" about {people_time(estimate)}"
+        f" about {people_time(estimate)}{', if it were not compiled' if job.settings.compile else ''}"
     )
+    step = CompiledStep(step) if job.settings.compile else step
     with _progress_of(job, out, listener) as told:
         result = fit(
             student,
