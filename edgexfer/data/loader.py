@@ -218,7 +218,7 @@ class _Batches(Dataset[Batch]):
         if self._augment == "none":
             return to_floats(eval_pixels(self.store, part.tolist(), self._preprocessing).numpy())
         return augment_batch(
-            [self.store[i] for i in part.tolist()],
+            self.store.take(part.tolist()),
             part,
             self._preprocessing,
             augment=self._augment,

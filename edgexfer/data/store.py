@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -25,11 +25,37 @@ DEFAULT_LIMIT_BYTES = 64 << 20
 """Beyond it pixels lie in a mapped file, which the system keeps in memory while it has room: as fast, and no burden."""
 
 
-class PixelStore:
-    """Pictures after the resize rule, before the crop, packed into one buffer.
+class PixelStore(Protocol):
+    """Pictures after the resize rule, before the crop.
 
-    ``store[i]`` is uint8 ``(h, w, 3)`` RGB, read-only, its shorter side scaled to ``preprocessing.resize`` (or the
-    whole scaled to ``input_size`` where ``resize`` is ``None``).
+    ``store[i]`` is uint8 ``(h, w, 3)`` RGB, its shorter side scaled to ``preprocessing.resize`` (or the whole scaled to
+    ``input_size`` where ``resize`` is ``None``).
+    """
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The rule it was built by."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Pixels: ...
+
+    def take(self, indices: Sequence[int]) -> list[Pixels]:
+        """Several pictures."""
+
+    def same_rule(self, preprocessing: Preprocessing) -> bool:
+        """Whether the store's pixels serve ``preprocessing`` too: same resize rule and interpolation."""
+
+
+def same_rule(mine: Preprocessing, other: Preprocessing) -> bool:
+    """Whether two preprocessings scale alike: same resize rule and interpolation."""
+    return (mine.resize, mine.interpolation) == (other.resize, other.interpolation) and (
+        mine.resize is not None or mine.input_size == other.input_size
+    )
+
+
+class PackedStore:
+    """A ``PixelStore`` whose pictures are packed, read-only, into one buffer.
 
     Attributes:
         preprocessing: The rule it was built by.
@@ -56,12 +82,13 @@ class PixelStore:
         """Bytes of pixels."""
         return int(self._ends[-1]) if len(self) else 0
 
+    def take(self, indices: Sequence[int]) -> list[Pixels]:
+        """Several pictures."""
+        return [self[index] for index in indices]
+
     def same_rule(self, preprocessing: Preprocessing) -> bool:
-        """Whether the store's pixels serve ``preprocessing`` too: same resize rule and interpolation."""
-        mine = self.preprocessing
-        return (mine.resize, mine.interpolation) == (preprocessing.resize, preprocessing.interpolation) and (
-            mine.resize is not None or mine.input_size == preprocessing.input_size
-        )
+        """Whether the store's pixels serve ``preprocessing`` too."""
+        return same_rule(self.preprocessing, preprocessing)
 
 
 def build_store(
@@ -70,7 +97,7 @@ def build_store(
     *,
     progress: Callable[[int, int], None] | None = None,
     limit_bytes: int = DEFAULT_LIMIT_BYTES,
-) -> PixelStore:
+) -> PackedStore:
     """Decodes and scales every picture of a view, in threads.
 
     Args:
@@ -87,7 +114,7 @@ def build_store(
         for pixels in _decoded(view, preprocessing, sizes, progress):
             packer.add(pixels)
         packed = packer.packed()
-    return PixelStore(packed, sizes, preprocessing, packer.spilled)
+    return PackedStore(packed, sizes, preprocessing, packer.spilled)
 
 
 @dataclass(frozen=True)
@@ -102,9 +129,9 @@ class SharedStore:
     path: Path
     sizes: NDArray[np.int64]
 
-    def open(self, preprocessing: Preprocessing) -> PixelStore:
+    def open(self, preprocessing: Preprocessing) -> PackedStore:
         """The store, which was built by ``preprocessing``."""
-        return PixelStore(np.memmap(self.path, dtype=np.uint8, mode="r"), self.sizes, preprocessing, True)
+        return PackedStore(np.memmap(self.path, dtype=np.uint8, mode="r"), self.sizes, preprocessing, True)
 
 
 def share_store(
@@ -116,7 +143,7 @@ def share_store(
         DataError: A picture cannot be read any more, or the disk is full.
     """
     sizes = np.zeros((len(view), 2), dtype=np.int64)
-    handle, name = tempfile.mkstemp(dir=_pixels_folder(), prefix="edgexfer-shared-")
+    handle, name = tempfile.mkstemp(dir=pixels_folder(), prefix="edgexfer-shared-")
     try:
         with os.fdopen(handle, "wb") as stream:
             for pixels in _decoded(view, preprocessing, sizes, progress):
@@ -149,8 +176,8 @@ def eval_pixels(store: PixelStore, indices: Sequence[int], preprocessing: Prepro
     check_rule(store, preprocessing)
     height, width = preprocessing.input_size
     out = np.empty((len(indices), height, width, 3), dtype=np.uint8)
-    for row, index in enumerate(indices):
-        out[row] = center_crop(store[int(index)], preprocessing)
+    for row, pixels in enumerate(store.take([int(index) for index in indices])):
+        out[row] = center_crop(pixels, preprocessing)
     return torch.from_numpy(out)
 
 
@@ -222,10 +249,10 @@ def _no_room(error: OSError) -> DataError:
 
 def _nameless_file() -> IO[bytes]:
     """A file without a name, gone when its last user is."""
-    return tempfile.TemporaryFile(dir=_pixels_folder(), prefix="edgexfer-")
+    return tempfile.TemporaryFile(dir=pixels_folder(), prefix="edgexfer-")
 
 
-def _pixels_folder() -> Path | None:
+def pixels_folder() -> Path | None:
     """Where decoded pictures go: the cache's disk (``/tmp`` is often memory); ``None`` where it cannot be written."""
     folder = Path(cache_folder()) / "pixels"
     with contextlib.suppress(OSError):

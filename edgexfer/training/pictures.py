@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgexfer.data import Loader, PixelStore, Splits, View, build_store, share_store
+from edgexfer.data import LiveStore, Loader, PixelStore, Splits, View, build_store, room_for, share_store
 from edgexfer.errors import TrainingError
 from edgexfer.preprocessing import Preprocessing
 from edgexfer.training.listener import Listener
 from edgexfer.training.ranks import ALONE, Ranks
 from edgexfer.training.scoring import Predictions, predict
-from edgexfer.words import counted
+from edgexfer.words import counted, people_size
 
 EVAL_BATCH = 64
 NAMED = 10
@@ -79,7 +79,20 @@ def predict_view(
 
 
 def decoded(view: View, preprocessing: Preprocessing, listener: Listener, ranks: Ranks = ALONE) -> PixelStore:
-    """Decodes and resizes the pictures of a view once, also for all processes on a machine."""
+    """Decodes and resizes the pictures of a view once, also for all processes on a machine.
+
+    Where they would not fit on the disk they are decoded whenever they are asked for, which is said.
+    """
+    room = room_for(view, preprocessing) if ranks.local_rank == 0 else None
+    scarce = next((room for room in ranks.gathered(room) if room is not None and not room.is_enough), None)
+    if scarce is not None:
+        listener.warn(
+            f"the {counted(len(view), 'picture')} of {view.name} would take about {people_size(scarce.needed_bytes)}"
+            f" decoded, and {people_size(scarce.free_bytes)} are free in {str(scarce.folder)!r}: each is decoded again"
+            " whenever it is needed, which is slower; free space, set EDGEXFER_CACHE to a folder on another disk, or"
+            " pass --workers"
+        )
+        return LiveStore(view, preprocessing)
     listener.begin(f"decode {view.name}", len(view))
     try:
         if ranks.local_count > 1:

@@ -163,7 +163,7 @@ def view_pixels(
     if varied is None:
         return to_floats(eval_pixels(store, indices, preprocessing).numpy())
     return augment_batch(
-        [store[i] for i in indices],
+        store.take(indices),
         np.array(indices, dtype=np.int64),
         preprocessing,
         augment=varied.augment,

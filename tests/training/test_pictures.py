@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edgexfer.data import PixelStore, Splits, View, load_splits
+from edgexfer.data import LiveStore, PackedStore, PixelStore, Splits, View, load_splits
 from edgexfer.preprocessing import Preprocessing, square
 from edgexfer.training import Silent
 from edgexfer.training import pictures as pictures_module
-from edgexfer.training.pictures import Decoded
+from edgexfer.training.pictures import Decoded, decoded
+from tests.heard import Heard
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,22 @@ def test_a_store_that_does_not_serve_goes_before_the_next_is_made(
     monkeypatch.setattr(pictures_module, "decoded", looking)
     pictures.store(val, square(16), Silent())
     assert there == [None]
+
+
+def test_what_would_not_fit_on_the_disk_is_decoded_again_and_again(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgexfer.data.live.DEFAULT_LIMIT_BYTES", 0)
+    usage = namedtuple("usage", "free")
+    packed = decoded(splits.val, square(16), Silent())
+    monkeypatch.setattr("edgexfer.data.live.shutil.disk_usage", lambda folder: usage(100_000))
+    heard = Heard()
+    alive = decoded(splits.val, square(16), heard)
+    assert isinstance(alive, LiveStore) and isinstance(packed, PackedStore)
+    assert all(np.array_equal(alive[i], packed[i]) for i in range(len(splits.val)))
+    (said,) = heard.lines
+    assert said.startswith("WARNING the 269 pictures of val would take about 207 kB decoded, and 100 kB are free in '")
+    assert said.endswith(
+        "each is decoded again whenever it is needed, which is slower; free space, set EDGEXFER_CACHE to a folder on"
+        " another disk, or pass --workers"
+    )

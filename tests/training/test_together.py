@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgexfer.data import Loader, PixelStore, Views
+from edgexfer.data import Loader, PackedStore, Views
 from edgexfer.distill.distill import distill_step
 from edgexfer.distill.objective import Settled
 from edgexfer.distill.outputs import Outputs
@@ -71,7 +71,7 @@ class Knows(nn.Module):
 def batches(ranks: Ranks, *, mixup: float = 0.5, unlabelled: bool = True, images: int = IMAGES) -> Loader:
     rng = np.random.default_rng(0)
     sizes = np.full((images, 2), 10)
-    store = PixelStore(rng.integers(0, 256, images * 300, dtype=np.uint8), sizes, square(8), False)
+    store = PackedStore(rng.integers(0, 256, images * 300, dtype=np.uint8), sizes, square(8), False)
     labels = rng.integers(0, CLASSES, images)
     if unlabelled:
         labels[: images // 2] = -1
