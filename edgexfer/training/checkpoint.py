@@ -35,6 +35,8 @@ _IN_WORDS = {
     "teachers_architecture": "the networks of the teachers, or the files of their code, have changed",
 }
 """What digests that differ mean."""
+_UNWRITTEN = ("PytorchStreamWriter", "inline_container")
+"""What PyTorch says where it could not write all of a file, in an error without a kind of its own."""
 
 State = dict[str, torch.Tensor]
 
@@ -80,6 +82,8 @@ def written_safely(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _UNWRITTEN):
+            raise
         raise TrainingError(
             f"cannot write {str(path)!r} ({_why(error)}); free space on its disk, then repeat the command with"
             " --resume, which goes on from the last checkpoint"

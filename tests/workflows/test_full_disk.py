@@ -72,6 +72,8 @@ def test_every_other_file_of_a_run_says_the_same(file: str, colours: Path, small
         finetune_data(DataChoice(str(colours)), Start(small_net), RECIPE, target, Silent())
 
 
-def test_other_errors_keep_their_name(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), written_safely(tmp_path):
-        raise KeyError("layer")
+@pytest.mark.parametrize("error", [KeyError("layer"), RuntimeError("CUDA out of memory")])
+def test_other_errors_stay_as_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, written_safely(tmp_path):
+        raise error
+    assert caught.value is error
