@@ -23,8 +23,6 @@ from edgexfer.workflows.trace import Trace
 FOLDER = ".latency"
 """Hidden, so that nobody takes an untrained network for a result."""
 MIN_SECONDS = 1.0
-KEPT_BACK = 0.97
-"""Share of the latency budget that an untrained network may take; the rest is for what measuring varies."""
 
 
 class Latencies:
@@ -38,8 +36,7 @@ class Latencies:
 
     def __init__(self, trace: Trace, budget: Budget, statistic: str) -> None:
         self._trace, self._folder, self._statistic = trace, trace.folder / FOLDER, statistic
-        latency = None if budget.latency_s is None else budget.latency_s * KEPT_BACK
-        self._budget = replace(budget, latency_s=latency)
+        self._budget = budget
 
     @property
     def known(self) -> bool:
@@ -146,7 +143,6 @@ def _nothing(lines: Sequence[Mapping[str, Any]], shapes: int, statistic: str) ->
     over = words_of_overrun(nearest["over_budget"])
     return (
         f"none of {shapes} shapes fits the budget: nearest comes {nearest['shape']} in {nearest['precision']} with"
-        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {over}"
-        f" (of latency, {1 - KEPT_BACK:.0%} is kept back for what measuring varies); allow more, or"
-        " name a narrower --student or a smaller --image-size"
+        f" {nearest['latency_s'] * 1000:.3g} ms ({statistic}) untrained, over budget: {over};"
+        " allow more, or name a narrower --student or a smaller --image-size"
     )
