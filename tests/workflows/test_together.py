@@ -107,7 +107,7 @@ def test_hints_and_a_teacher_made_on_the_way(colours: Path, small_net: str, tmp_
         2,
         lambda _: distilled(
             colours, small_net, small_net, tmp_path / "out", objective=objective, teacher_recipe=RECIPE,
-            allow_weak=True,
+            allow_weak=True, views=None,
         )[0].student,
     )  # fmt: skip
     assert found[0] == found[1]
