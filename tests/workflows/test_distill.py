@@ -54,6 +54,18 @@ def test_distilling_scores_the_teacher_and_keeps_the_baseline(
     assert gain.top1 == pytest.approx(difference) and gain.low <= gain.top1 <= gain.high
 
 
+def test_teachers_made_on_the_way_lie_where_other_students_find_them(
+    colours: Path, small_net: str, tmp_path: Path
+) -> None:
+    heard, recipe = Heard(), Recipe(epochs=1, batch_size=8, image_size=32)
+    teaching = Teaching(teacher_recipe=recipe, allow_weak=True, teachers_folder=tmp_path / "teachers")
+    for name in ("a", "b"):
+        choice, student = DataChoice(str(colours)), Start(small_net)
+        distill_data(choice, [student], [Start(small_net)], recipe, Target(tmp_path / name), heard, teaching)
+    assert sum("fine-tuned on this data first" in line for line in heard.lines) == 1
+    assert is_run(tmp_path / "teachers" / "0-small.py-build") and not (tmp_path / "a" / "teachers").exists()
+
+
 def test_a_teacher_that_only_guesses_is_refused(teacher: Path, colours: Path, small_net: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(teacher, broken)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from edgexfer.errors import DataError, EdgexferError, FormatError, RecipeError, TeacherError, WouldOverwriteError
 from edgexfer.results import Budget
@@ -62,6 +63,7 @@ def begin(plan: SearchPlan, out: Path, **options: Any) -> None:
 
 
 Change = Callable[[SearchPlan, Path], SearchPlan]
+ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"  # no machine has both
 
 
 @pytest.mark.parametrize(
@@ -73,15 +75,15 @@ Change = Callable[[SearchPlan, Path], SearchPlan]
         lambda plan, folder: replace(plan, networks=(f"{folder / 'nett.py'}:build",)),
         lambda plan, _: replace(plan, networks=("mlperf-resnet8+relu",)),
         lambda plan, _: replace(plan, target="raspberry-pi-6"),
-        lambda plan, _: replace(plan, recipe=Recipe(device="gpu")),
+        lambda plan, _: replace(plan, recipe=Recipe(device=ABSENT)),
     ],
 )
 def test_a_search_that_cannot_begin_removes_nothing(
     plan: SearchPlan, old: Path, tmp_path: Path, change: Change
 ) -> None:
-    before = files_of(old)
+    before, changed = files_of(old), change(plan, tmp_path)
     with pytest.raises(EdgexferError):
-        begin(change(plan, tmp_path), old, force=True)
+        begin(changed, old, force=True)
     assert files_of(old) == before
 
 
