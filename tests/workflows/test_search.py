@@ -42,11 +42,11 @@ def build(num_classes):
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Three that fit and one that is too large."""
+    """Four that fit and one that is too large."""
     folder = tmp_path_factory.mktemp("nets")
-    for name, width in (("a", 4), ("b", 8), ("c", 12), ("large", 4000)):
+    for name, width in (("a", 4), ("b", 8), ("c", 12), ("d", 16), ("large", 4000)):
         (folder / f"{name}.py").write_text(NET.format(width=width))
-    return tuple(f"{folder / name}.py:build" for name in ("a", "b", "c", "large"))
+    return tuple(f"{folder / name}.py:build" for name in ("a", "b", "c", "d", "large"))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_one_artifact_comes_out_with_proof_bundle_and_trace(whole: tuple[Path, S
     told = json.loads((out / "search.json").read_text())
     assert told["chosen"]["sha256"] == chosen.sha256 and told["test_top1"] == found.chosen.test.top1  # type: ignore[union-attr]
     assert told["accuracy_from"].startswith("accuracy is what was scored now on 9 validation pictures of")
-    assert len(told["tried"]) == 4 and sum(one["chosen"] for one in told["tried"]) == 1
+    assert len(told["tried"]) == 5 and sum(one["chosen"] for one in told["tried"]) == 1
 
 
 def test_what_does_not_fit_is_never_trained_and_the_worst_not_for_long(
@@ -97,13 +97,13 @@ def test_what_does_not_fit_is_never_trained_and_the_worst_not_for_long(
     large = by_name["large.py-build@24"]
     assert not large.fits and not large.trainings and large.reason.startswith("over budget: size by ")
     assert large.latency_s["float32"] and large.latency_s["int8"]
-    trained = [len(by_name[f"{name}.py-build@24"].trainings) for name in "abc"]
-    assert sorted(trained) == [1, 2, 2]
+    trained = [len(by_name[f"{name}.py-build@24"].trainings) for name in "abcd"]
+    assert sorted(trained) == [1, 2, 2, 2]
     (out_of_it,) = [one for one in found.tried if len(one.trainings) == 1]
     assert out_of_it.reason.startswith("validation ") and out_of_it.reason.endswith(
         "after 2 epochs, not among the best"
     )
-    assert [sum(bool(one.trainings) for one in tried) for tried in shown] == [0, 3, 3]
+    assert [sum(bool(one.trainings) for one in tried) for tried in shown] == [0, 4, 4]
     assert found.tried[0].chosen and {final["precision"] for final in found.tried[0].finals} >= {"float32"}
 
 
@@ -130,14 +130,14 @@ def test_a_killed_search_goes_on_and_comes_to_the_same_end(
     plan: SearchPlan, whole: tuple[Path, Searched, list[list[Tried]]], tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    for at in ("2 of 3: 2 epochs", "export"):
+    for at in ("2 of 4: 2 epochs", "export"):
         interrupted(plan, out, at)
     with pytest.raises(WouldOverwriteError, match="holds a search; pass --resume to go on, or --force to start again"):
         run(plan, out)
     with pytest.raises(RecipeError, match="was begun otherwise: seed 0 then, 1 now"):
         run(replace(plan, recipe=Recipe(epochs=6, batch_size=8, seed=1)), out, resume=True)
     found, heard, _ = run(plan, out, resume=True)
-    assert not any("timing" in line or "2 of 3" in line for line in heard.lines)
+    assert not any("timing" in line or "2 of 4" in line for line in heard.lines)
     _, undisturbed, _ = whole
     accuracies = [
         {one.shape.name: [line["val_top1"] for line in one.trainings] for one in searched.tried}
@@ -146,14 +146,14 @@ def test_a_killed_search_goes_on_and_comes_to_the_same_end(
     assert accuracies[0] == accuracies[1]
     lines = read_lines(out / "trace.jsonl")
     trainings = [(line["shape"], line["epochs"]) for line in lines if line["step"] == "train"]
-    assert len(trainings) == len(set(trainings)) == 5
+    assert len(trainings) == len(set(trainings)) == 7
     again, heard, _ = run(plan, out, resume=True)  # a finished one tells the same again
     assert again.artifact == found.artifact
     assert not any("epochs (" in line or "measuring" in line for line in heard.lines)
 
 
 def test_a_short_allowance_still_gives_a_student(plan: SearchPlan, tmp_path: Path) -> None:
-    found, heard, _ = run(replace(plan, hours=1e-6, networks=plan.networks[:3]), tmp_path / "out")
+    found, heard, _ = run(replace(plan, hours=1e-6, networks=plan.networks[:4]), tmp_path / "out")
     assert found.artifact.is_file()
     epochs = [line["epochs"] for one in found.tried for line in one.trainings]
     assert epochs == [2]  # the cheapest one for a round, and no more
@@ -162,9 +162,9 @@ def test_a_short_allowance_still_gives_a_student(plan: SearchPlan, tmp_path: Pat
 
     out = tmp_path / "out"
     (out / "student.int8.old").write_text("of a shorter training")
-    found, _, _ = run(replace(plan, networks=plan.networks[:3]), out, resume=True)
+    found, _, _ = run(replace(plan, networks=plan.networks[:4]), out, resume=True)
     whole = [one.shape for one in found.tried if one.trainings[-1]["epochs"] == 6]
-    assert len(whole) == 2 and not any(one.reason.startswith("no time left") for one in found.tried)
+    assert len(whole) == 3 and not any(one.reason.startswith("no time left") for one in found.tried)
     assert not (out / "student.int8.old").exists()
 
 
