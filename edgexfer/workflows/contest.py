@@ -65,15 +65,16 @@ class Contest:
         self._known: dict[Shape, float] = {}
 
     def rank(self, shapes: Sequence[Shape], after: Callable[[], None]) -> list[Shape]:
-        """All shapes, the most promising first, as far as short trainings tell.
+        """All shapes, the most promising first, as far as short trainings tell, or their sizes where there are none.
 
         Args:
             shapes: What fits.
             after: Called when a round has ended.
         """
         self._make_teachers()
-        alive, behind = sorted(shapes, key=self._operations), list[Shape]()
         rounds = rounds_of(self._epochs)
+        untold = len(rounds) == 1 and len(shapes) > FINALISTS  # then the largest are the most promising
+        alive, behind = sorted(shapes, key=self._operations, reverse=untold), list[Shape]()
         for number, epochs in enumerate(rounds[:-1]):
             if len(alive) <= FINALISTS:
                 break

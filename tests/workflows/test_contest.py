@@ -11,6 +11,8 @@ import pytest
 
 from edgexfer.results import Budget
 from edgexfer.training import Recipe
+from edgexfer.workflows import contest as contests
+from edgexfer.workflows import halving
 from edgexfer.workflows.contest import EXPORT_S, Contest
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.distill import Teaching
@@ -36,9 +38,14 @@ class Pretended(Clock):
 
 
 def contest(
-    folder: Path, limit_s: float, work: Mapping[Shape, float], top1: Mapping[Shape, float], monkeypatch: Any
+    folder: Path,
+    limit_s: float,
+    work: Mapping[Shape, float],
+    top1: Mapping[Shape, float],
+    monkeypatch: Any,
+    epochs: int = 18,
 ) -> tuple[Contest, Trace]:
-    """A contest in which an epoch takes as many seconds as a shape has operations."""
+    """A contest of two finalists in which an epoch takes as many seconds as a shape has operations."""
     trace, clock = Trace(folder, {}), Pretended(limit_s)
     clock.now = trace.seconds
     splits = SimpleNamespace()
@@ -51,9 +58,11 @@ def contest(
         return trace.all("train")[-1]
 
     monkeypatch.setattr(Contest, "_train", train)
+    for module in (contests, halving):
+        monkeypatch.setattr(module, "FINALISTS", 2)
     monkeypatch.setattr(Contest, "_operations", lambda self, shape: work[shape])
     monkeypatch.setattr(Contest, "_make_teachers", lambda self: None)
-    plan = SearchPlan(DataChoice("nowhere"), (), Budget(), recipe=Recipe(epochs=18))
+    plan = SearchPlan(DataChoice("nowhere"), (), Budget(), recipe=Recipe(epochs=epochs))
     return Contest(plan, splits, trace, clock, Heard()), trace  # type: ignore[arg-type]
 
 
@@ -71,6 +80,16 @@ def test_in_every_round_the_cheapest_come_first_and_nobody_is_forgotten(
     assert sorted(ranked) == sorted(shapes)
     reasons = {line["shape"]: line["reason"] for line in trace.all("drop")}
     assert reasons["net9@32"] == "no time left to try it" and reasons["net5@32"].endswith("not among the best")
+
+
+def test_without_short_trainings_the_largest_are_the_most_promising(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [Shape(f"net{number}", 32) for number in (2, 1, 4, 3)]
+    work = dict(zip(shapes, (2.0, 1.0, 4.0, 3.0), strict=True))
+    made, trace = contest(tmp_path, 540.0, work, dict.fromkeys(shapes, 0.5), monkeypatch, epochs=4)
+    assert made.rank(shapes, lambda: None) == [shapes[2], shapes[3], shapes[0], shapes[1]]
+    assert not trace.all("train")
 
 
 def test_who_was_never_tried_stands_before_who_was_and_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
