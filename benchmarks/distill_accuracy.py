@@ -2,7 +2,8 @@
 
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --arms hard,default --seeds 0
-    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --photos PHOTOS --arms photo-hard
+    python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --photos PHOTOS --epochs 60 \
+        --arms photo-hard,photo-smoothed,photo-default --out benchmarks/results/distill_accuracy_photos.json
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --epochs 60 \
         --arms hard,smoothed,hard-mixup,default-mixup,kd-mixup --out benchmarks/results/distill_accuracy_long.json
 
