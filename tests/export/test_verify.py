@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from torch import nn
@@ -18,6 +18,7 @@ from edgexfer.export.exporter import ExportResult
 from edgexfer.export.metadata import info_of, read_info
 from edgexfer.export.runtime import open_session, run
 from edgexfer.export.verify import Verification, verify
+from tests.examples import drawn
 from tests.export.nets import TALL, make_pixels
 
 
@@ -147,7 +148,7 @@ def answers(path: Path) -> np.ndarray:
     return logits
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(60)
 @given(data=st.data())
 def test_damage_is_found_or_told(
     unfolded: tuple[nn.Module, ExportResult], tmp_path: Path, capfd: pytest.CaptureFixture[str], data: st.DataObject

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgexfer.fold import fold_batchnorm
+from tests.examples import drawn
 
 CHANNELS = 4
-OPERATIONS = ("conv", "grouped", "depthwise", "padded", "transposed", "bn", "bn", "bn", "relu", "pool", "again", "drop")
+CONVOLUTIONS = ("conv", "grouped", "depthwise", "padded", "dilated", "transposed")
+OPERATIONS = (*CONVOLUTIONS, "bn", "bn", "bn", "relu", "pool", "again", "drop")
 JOINS = ("none", "add", "cat")
 
 
@@ -26,6 +28,7 @@ def layer(kind: str, made: list[nn.Module], draw: int) -> nn.Module:
         "grouped": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=2, padding_mode="reflect"),
         "depthwise": lambda: nn.Conv2d(CHANNELS, CHANNELS, 1, groups=CHANNELS),
         "padded": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+        "dilated": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=2, dilation=2, padding_mode="circular"),
         "transposed": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, padding=1, groups=1 + draw % 2),
         "bn": lambda: nn.BatchNorm2d(CHANNELS, affine=draw % 4 != 0, track_running_stats=draw % 7 != 0),
         "relu": lambda: nn.ReLU(inplace=draw % 2 == 0),
@@ -97,7 +100,7 @@ step = st.tuples(
     steps=[("conv", 0, "none", 0, 0), ("bn", 0, "none", 0, 1), ("bn", 0, "none", 0, 1), ("again", 0, "none", 0, 1)],
     seed=0,
 )
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@drawn(150, same=True)
 def test_folding_proves_itself_or_refuses(steps: list[Any], seed: int) -> None:
     net = Generated(steps)
     randomise(net, seed)

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgexfer.fold.onnxfile.folding import fold_graph
+from tests.examples import drawn
 from tests.fold.onnxfile.graphs import Net, run
 
 KINDS = ("conv", "depthwise", "padded", "transposed", "bn", "bn", "relu", "add", "concat", "bias", "identity", "out")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(150)
 @given(kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=9), scale=st.booleans(), seed=st.integers(0, 999))
 def test_any_graph_of_these_patterns_folds_equal_or_says_why(kinds: list[str], scale: bool, seed: int) -> None:
     net, x, width, before, outputs = Net(2, 4, 12, 12, seed=seed), "x", 4, "x", list[str]()

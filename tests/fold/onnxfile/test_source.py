@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -14,6 +14,7 @@ from edgexfer.errors import EdgexferError, FormatError
 from edgexfer.fold.onnxfile import source
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
+from tests.examples import drawn
 from tests.fold.onnxfile.graphs import Net
 
 
@@ -208,7 +209,7 @@ def test_what_is_no_model_is_told_so(tmp_path: Path) -> None:
         read_onnx(written(model, tmp_path))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(150)
 @given(data=st.data())
 def test_no_damage_gives_anything_but_a_clear_error(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(small().SerializeToString())
