@@ -29,7 +29,7 @@ from edgexfer.training.learner import Extras, Step
 from edgexfer.training.leave import identity_of_weights, leave_run
 from edgexfer.training.listener import Listener
 from edgexfer.training.optim import refuse_single_pictures
-from edgexfer.training.pictures import EVAL_BATCH, Decoded, predict_view, tell_of
+from edgexfer.training.pictures import EVAL_BATCH, Decoded, predict_view
 from edgexfer.training.ranks import ALONE, Ranks, current_ranks, shares
 from edgexfer.training.recipe import Facts, Recipe, Settings, settle
 from edgexfer.training.scoring import Predictions
@@ -179,7 +179,8 @@ def prepare(
         if fitting != settings.image_size:
             settings = Settings(**{**settings.to_dict(), "image_size": fitting})
             reasons.append(f"image_size {fitting} (the nearest that {model} takes)")
-    tell_of(splits, listener)
+    pictures = pictures or Decoded()
+    pictures.tell_of(splits, listener)
     counts = ", ".join(f"{len(view)} {name}" for name, view in split_views(splits).items())
     listener.say(f"{splits.source}: {len(splits.classes)} classes; pictures: {counts}")
     if reasons:
@@ -188,7 +189,6 @@ def prepare(
         listener.say(sentence)
     preprocessing = nets.preprocessing_for(model, settings.image_size, mean, std)
     nets.create(model, len(splits.classes), input_size=preprocessing.input_size, seed=settings.seed)  # refuse early
-    pictures = pictures or Decoded()
     stores = {name: pictures.store(view, preprocessing, listener, ranks) for name, view in split_views(splits).items()}
     return Job(splits, model, weights, preprocessing, settings, stores, recipe.workers, device, ranks)
 

@@ -44,6 +44,14 @@ class Decoded:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[tuple[str, ...], PixelStore]] = {}
+        self._told: list[tuple[Sequence[str], Sequence[tuple[str, str]]]] = []
+
+    def tell_of(self, splits: Splits, listener: Listener) -> None:
+        """Says what is to be known of a data set, the same only once."""
+        about = (splits.notes, splits.skipped)
+        if about not in self._told:
+            self._told.append(about)
+            tell_of(splits, listener)
 
     def store(self, view: View, preprocessing: Preprocessing, listener: Listener, ranks: Ranks = ALONE) -> PixelStore:
         """The pictures of a view, decoded unless the last ones of its name are the same by the same resize rule."""

@@ -77,3 +77,11 @@ def test_what_would_not_fit_on_the_disk_is_decoded_again_and_again(
         "each is decoded again whenever it is needed, which is slower; free space, set EDGEXFER_CACHE to a folder on"
         " another disk, or pass --workers"
     )
+
+
+def test_trainings_of_one_command_tell_of_their_data_once(splits: Splits) -> None:
+    heard, pictures = Heard(), Decoded()
+    damaged = replace(splits, notes=("a note",), skipped=(("a.jpg", "cannot be decoded"),))
+    for told in (damaged, splits, damaged, replace(damaged)):
+        pictures.tell_of(told, heard)
+    assert heard.lines == ["a note", "WARNING left out a.jpg: cannot be decoded"]
