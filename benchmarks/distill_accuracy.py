@@ -5,7 +5,8 @@
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --photos PHOTOS --epochs 60 \
         --arms photo-hard,photo-smoothed,photo-default --out benchmarks/results/distill_accuracy_photos.json
     python benchmarks/distill_accuracy.py CIFAR10 --weights WEIGHTS --work DIR --epochs 60 \
-        --arms hard,smoothed,hard-mixup,default-mixup,kd-mixup --out benchmarks/results/distill_accuracy_long.json
+        --arms hard,smoothed,hard-mixup,default-mixup,kd-mixup,dist-mixup,dkd-mixup,three-mixup \
+        --out benchmarks/results/distill_accuracy_long.json
 
 CIFAR10 is a folder ``train/ val/ test/`` of class folders; WEIGHTS holds the published CIFAR-10 ResNets
 (``resnet20-12fca82f.th`` and its like, github.com/akamaster/pytorch_resnet_cifar10). 2,000 pictures, 200 a class, are
