@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +21,13 @@ from edgexfer.cli.common import (
 )
 from edgexfer.cli.tables import show_students, show_swap
 from edgexfer.cli.talk import talking_together
-from edgexfer.cli.teaching import teacher_options
+from edgexfer.cli.teaching import teacher_options, teachers_of
 
 if TYPE_CHECKING:
-    from edgexfer.workflows.distill import DistillResult
+    from edgexfer.training import Recipe
+    from edgexfer.workflows.distill import DistillResult, Teaching
     from edgexfer.workflows.swap import Swap
+    from edgexfer.workflows.train import Start
 
 F = TypeVar("F", bound=Callable[..., Any])
 OBJECTIVE_KEYS = ("loss", "temperature", "alpha", "standardise", "dkd_alpha", "dkd_beta", "hint_weight")
@@ -128,80 +130,71 @@ def objective_of(options: dict[str, Any]) -> Any:
 @training_options
 @data_options
 @common_options()
-def command(
-    data: str,
-    teachers: tuple[str, ...],
-    teacher_weights: tuple[str, ...],
-    teacher_mean: tuple[float, float, float] | None,
-    teacher_std: tuple[float, float, float] | None,
-    teacher_classes: Path | None,
-    teacher_image_size: int | None,
-    teacher_epochs: int | None,
-    students: tuple[str, ...],
-    student_weights: tuple[str, ...],
-    activation: str | None,
-    unlabelled: Path | None,
-    ensemble: str,
-    views: int | None,
-    allow_weak_teacher: bool,
-    quantization_aware: bool,
-    hard_label_baseline: bool,
-    out: Path,
-    force: bool,
-    resume: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(data: str, out: Path, force: bool, resume: bool, as_json: bool, **options: Any) -> None:
     """Teach a compact student on DATA with one teacher or several, and leave a run folder."""
-    from edgexfer import nets
-    from edgexfer.training import Recipe
     from edgexfer.training.board import with_board
-    from edgexfer.workflows.distill import Teaching, distill_data
+    from edgexfer.workflows.distill import distill_data
     from edgexfer.workflows.swap import measure_swap
-    from edgexfer.workflows.teachers import Told, pair_teachers
-    from edgexfer.workflows.train import Start, Target, pair_weights
+    from edgexfer.workflows.train import Target
 
-    choice = data_choice_of(data, options)
-    begun = student_weights * (len(students) if len(student_weights) == 1 else 1)
-    learners = pair_weights("--student", students, "--student-weights", begun, "none")
-    recipe = recipe_of(options)
-    teacher_recipe = Recipe(
-        teacher_image_size, teacher_epochs, workers=recipe.workers, device=recipe.device, seed=recipe.seed
-    )
-    teaching = Teaching(
-        objective_of(options),
-        ensemble,
-        teacher_recipe,
-        allow_weak_teacher,
-        hard_label_baseline,
-        views,
-        unlabelled,
-        teacher_classes,
-        quantization_aware,
-    )
+    choice, recipe = data_choice_of(data, options), recipe_of(options)
+    students, teachers = students_of(options), teachers_of(options)
+    teaching = teaching_of(options, recipe)
     board = board_folder(options.pop("tensorboard"), out)
     with (
         talking_together(out / "log.txt", replacing=force) as talk,
         with_board(None if talk.quiet else board, out, talk) as listener,
     ):
-        results = distill_data(
-            choice,
-            [Start(nets.with_activation(student, activation), weights) for student, weights in learners],
-            pair_teachers(teachers, teacher_weights, Told(teacher_mean, teacher_std)),
-            recipe,
-            Target(out, force=force, resume=resume, argv=command_line()),
-            listener,
-            teaching,
-        )
+        target = Target(out, force=force, resume=resume, argv=command_line())
+        results = distill_data(choice, students, teachers, recipe, target, listener, teaching)
         if talk.quiet:  # another process says it
             return
-        swaps = [measure_swap(result.student, weights) for result, (_, weights) in zip(results, learners, strict=True)]
+        swaps = [measure_swap(result.student, begun.weights) for result, begun in zip(results, students, strict=True)]
         for result, swap in zip(results, swaps, strict=True):
             show_students(talk, result)
             if swap is not None:
                 show_swap(talk, swap)
     summaries = [_summary(result, swap) for result, swap in zip(results, swaps, strict=True)]
     emit(summaries[0] if len(summaries) == 1 else summaries, as_json, "\n".join(str(r.out) for r in results))
+
+
+def students_of(given: Mapping[str, Any]) -> list[Start]:
+    """The students that the options name, one weight serving all of them or each its own.
+
+    Raises:
+        RecipeError: Names and weights do not pair.
+    """
+    from edgexfer import nets
+    from edgexfer.workflows.train import Start, pair_weights
+
+    names, weights = given["students"], given["student_weights"]
+    begun = weights * (len(names) if len(weights) == 1 else 1)
+    pairs = pair_weights("--student", names, "--student-weights", begun, "none")
+    return [Start(nets.with_activation(name, given["activation"]), weight) for name, weight in pairs]
+
+
+def teaching_of(options: dict[str, Any], recipe: Recipe) -> Teaching:
+    """How is taught, as the options say; ``recipe`` is the students'."""
+    from edgexfer.training import Recipe
+    from edgexfer.workflows.distill import Teaching
+
+    return Teaching(
+        objective_of(options),
+        options["ensemble"],
+        Recipe(
+            options["teacher_image_size"],
+            options["teacher_epochs"],
+            workers=recipe.workers,
+            device=recipe.device,
+            seed=recipe.seed,
+        ),
+        allow_weak=options["allow_weak_teacher"],
+        with_baseline=options["hard_label_baseline"],
+        views=options["views"],
+        unlabelled=options["unlabelled"],
+        names_file=options["teacher_classes"],
+        quantization_aware=options["quantization_aware"],
+    )
 
 
 def _summary(result: DistillResult, swap: Swap | None) -> dict[str, Any]:

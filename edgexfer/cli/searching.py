@@ -12,7 +12,7 @@ import click
 from edgexfer.cli.common import command_line, percent
 from edgexfer.cli.tables import show_table
 from edgexfer.cli.talk import Talk
-from edgexfer.cli.teaching import teacher_options
+from edgexfer.cli.teaching import teacher_options, teachers_of
 
 if TYPE_CHECKING:
     from edgexfer.results.choice import Budget
@@ -130,12 +130,10 @@ def run_search(
     from edgexfer.training import Recipe
     from edgexfer.workflows.search import search
     from edgexfer.workflows.search_plan import SearchPlan
-    from edgexfer.workflows.teachers import Told, pair_teachers
 
-    told = Told(wanted.teacher_mean, wanted.teacher_std)
     plan = SearchPlan(
         data,
-        tuple(pair_teachers(wanted.teachers, wanted.teacher_weights, told)),
+        tuple(teachers_of(vars(wanted))),
         asked.budget,
         asked.wishes,
         asked.measuring,

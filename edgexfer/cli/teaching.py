@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from edgexfer.workflows.train import Start
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,3 +69,15 @@ def teacher_options(*, of_search: bool = False) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def teachers_of(given: Mapping[str, Any]) -> list[Start]:
+    """The teachers that these options name.
+
+    Raises:
+        RecipeError: Names and weights do not pair.
+    """
+    from edgexfer.workflows.teachers import Told, pair_teachers
+
+    told = Told(given["teacher_mean"], given["teacher_std"])
+    return pair_teachers(given["teachers"], given["teacher_weights"], told)
