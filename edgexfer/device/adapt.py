@@ -21,6 +21,7 @@ from typing import Optional, Sequence, Union
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import _edgexfer_environment as environment
+import _edgexfer_numbers as numbers
 
 WEAKEST = 3
 
@@ -38,13 +39,13 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument("--l2", type=_penalty, default="auto", metavar="X", help="penalty, or auto (default): measured")
     parser.add_argument("--solver", choices=("full", "minibatch"), default="full", help="default: full")
-    parser.add_argument("--iterations", type=_count, default=500, metavar="N", help="of minibatch; default: 500")
-    parser.add_argument("--batch", type=_count, default=64, metavar="N", help="of minibatch; default: 64")
+    parser.add_argument("--iterations", type=numbers.count, default=500, metavar="N", help="of minibatch; default: 500")
+    parser.add_argument("--batch", type=numbers.count, default=64, metavar="N", help="of minibatch; default: 64")
     parser.add_argument("--group-by", metavar="REGEX", help="names with the same match stay on one side")
     parser.add_argument("--cache", metavar="FOLDER", help="default: edgexfer-cache beside the head")
     parser.add_argument("--refit", action="store_true", help="once the accuracy is known, learn from all pictures")
-    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of what is held out; default: 0")
-    parser.add_argument("--threads", type=_count, metavar="N", help="default: every core")
+    parser.add_argument("--seed", type=numbers.whole, default=0, metavar="N", help="of what is held out; default: 0")
+    parser.add_argument("--threads", type=numbers.count, metavar="N", help="default: every core")
     parser.add_argument("--force", action="store_true", help="replace the file")
     return parser.parse_args(words)
 
@@ -98,18 +99,6 @@ def _penalty(text: str) -> Union[float, str]:
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, nor auto")
     return value
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
-    return int(text)
 
 
 if __name__ == "__main__":

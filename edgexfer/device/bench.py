@@ -21,6 +21,7 @@ from typing import List, Optional, Sequence, Tuple
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import _edgexfer_environment as environment
+import _edgexfer_numbers as numbers
 
 BOTH = {
     "on": (True,), "off": (False,), "free": (False,), "pinned": (True,), "both": (False, True),
@@ -37,13 +38,13 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         "--min-seconds", type=_seconds, default=10.0, metavar="S", help="default: 10, all rounds together"
     )
-    parser.add_argument("--min-runs", type=_count, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--rounds", type=_count, metavar="N", help="turns of each configuration (default: 3)")
+    parser.add_argument("--min-runs", type=numbers.count, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--rounds", type=numbers.count, metavar="N", help="turns of each configuration (default: 3)")
     parser.add_argument("--precision", type=_share, metavar="2%%", help="stop early once the median is this well known")
     parser.add_argument("--scenario", type=_scenarios, default=("single-stream",), metavar="NAME,NAME",
                         help="single-stream (default), multi-stream, offline, sustained")  # fmt: skip
     parser.add_argument(
-        "--streams", type=_count, default=8, metavar="N", help="pictures a multi-stream query; default: 8"
+        "--streams", type=numbers.count, default=8, metavar="N", help="pictures a multi-stream query; default: 8"
     )
     parser.add_argument(
         "--batch", type=_counts, default=(8,), metavar="N,N", help="pictures an offline query; default: 8"
@@ -56,7 +57,7 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
                         help="onnxruntime (default), openvino")  # fmt: skip
     parser.add_argument("--head", metavar="head.npz", help="check and time a head of adapt.py on top")
     parser.add_argument("--profile", action="store_true", help="tell the time of each operator too")
-    parser.add_argument("--labelled", type=_whole, metavar="N", help="labelled samples to score (default: all)")
+    parser.add_argument("--labelled", type=numbers.whole, metavar="N", help="labelled samples to score (default: all)")
     parser.add_argument("--verify-only", action="store_true", help="prove the answers, time nothing")
     parser.add_argument("--time-anyway", action="store_true", help="time even on an emulated processor")
     parser.add_argument("--out", metavar="FILE", help="default: bench-<host>-<UTC time>.json here")
@@ -131,22 +132,10 @@ def _share(text: str) -> float:
 def _counts(text: str) -> Tuple[int, ...]:
     counts: List[int] = []
     for word in text.split(","):
-        count = _count(word)
+        count = numbers.count(word)
         if count not in counts:
             counts.append(count)
     return tuple(counts)
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

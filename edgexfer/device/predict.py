@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Seque
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import _edgexfer_environment as environment
+import _edgexfer_numbers as numbers
 
 if TYPE_CHECKING:
     from _edgexfer_classify import Model
@@ -39,12 +40,12 @@ def parse(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
         "--camera", type=_number, nargs="?", const=0, metavar="N", help="label what it sees; default: 0"
     )
     parser.add_argument("--rate", type=_rate, metavar="HZ", help="pictures a second (default: as they come)")
-    parser.add_argument("--count", type=_count, metavar="N", help="end after so many pictures")
+    parser.add_argument("--count", type=numbers.count, metavar="N", help="end after so many pictures")
     parser.add_argument("--model", metavar="MODEL.onnx", help="default: the recommended, else the float32 model here")
     parser.add_argument("--threshold", type=_share, default=0.0, metavar="T", help="from 0 to 1; default: 0")
-    parser.add_argument("--top", type=_count, default=3, metavar="N", help="classes to tell; default: 3")
+    parser.add_argument("--top", type=numbers.count, default=3, metavar="N", help="classes to tell; default: 3")
     parser.add_argument("--head", metavar="head.npz", help="classes of your own, learned by adapt.py")
-    parser.add_argument("--threads", type=_count, metavar="N", help="default: as recommended, else every core")
+    parser.add_argument("--threads", type=numbers.count, metavar="N", help="default: as recommended, else every core")
     args = parser.parse_args(words)
     if bool(args.pictures) + (args.watch is not None) + (args.camera is not None) != 1:
         parser.error("name pictures, or --watch FOLDER, or --camera; one of them")
@@ -143,12 +144,6 @@ def _source(args: argparse.Namespace, model: Model) -> Iterator[Tuple[str, Calla
     if args.camera is not None:
         return sources.from_camera(args.camera, rule, args.rate)
     return sources.paced(sources.from_files(picture.find(args.pictures), rule), args.rate)
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
 
 
 def _number(text: str) -> int:
