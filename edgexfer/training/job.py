@@ -22,7 +22,7 @@ from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import RESUME_FOLDER, Run
 from edgexfer.training.choose import choose_compute
 from edgexfer.training.compiling import CompiledStep
-from edgexfer.training.compute import Compute, find_device, seconds_a_step, within_memory
+from edgexfer.training.compute import Compute, find_device, seconds_a_step
 from edgexfer.training.fit import fit
 from edgexfer.training.followed import followed
 from edgexfer.training.learner import Extras, Step
@@ -193,7 +193,6 @@ def prepare(
     return Job(splits, model, weights, preprocessing, settings, stores, recipe.workers, device, ranks)
 
 
-@within_memory()
 def train(
     job: Job,
     step: Step,

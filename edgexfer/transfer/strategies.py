@@ -10,7 +10,7 @@ from typing import Any
 from edgexfer.errors import RecipeError
 from edgexfer.runs import Run
 from edgexfer.training import Job, Listener
-from edgexfer.training.compute import Compute, within_memory
+from edgexfer.training.compute import Compute
 from edgexfer.transfer.classifier import train_classifier
 from edgexfer.transfer.finetune import finetune
 from edgexfer.transfer.head import train_head
@@ -18,7 +18,6 @@ from edgexfer.transfer.probe import Probe
 from edgexfer.transfer.strategy import AUTO, STRATEGIES, WORDS, Strategy
 
 
-@within_memory()
 def transfer(
     job: Job,
     strategy: Strategy,

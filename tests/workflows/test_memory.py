@@ -46,12 +46,17 @@ TRAINS = "lower --batch-size or --image-size"
             "lower --image-size or pass --device cpu",
         ),
         (
+            "edgexfer.transfer.classifier.fit_students_head",
+            lambda data, net, run, out: ["advise", data, "--model", net, "--weights", run, "--verify"],
+            "lower --image-size or pass --device cpu",
+        ),
+        (
             "edgexfer.workflows.evaluate.predict_view",
             lambda data, net, run, out: ["evaluate", run, data],
             "set CUDA_VISIBLE_DEVICES= to compute on the processor",
         ),
     ],
-    ids=["a training", "a classifier", "a teacher", "advice", "evaluating"],
+    ids=["a training", "a classifier", "a teacher", "advice", "advice that is verified", "evaluating"],
 )  # fmt: skip
 def test_memory_that_runs_out_is_told_in_one_line(
     place: str,
