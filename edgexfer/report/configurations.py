@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgexfer.report.latency import mean
 from edgexfer.report.machines import flat, words
 from edgexfer.report.measured import Config, mapping
 from edgexfer.report.tables import Row, Table
@@ -22,7 +21,7 @@ from edgexfer.report.values import (
     plain,
     shown,
 )
-from edgexfer.results.statistics import ENOUGH, percentile
+from edgexfer.results.statistics import ENOUGH, mean, percentile
 from edgexfer.words import people_size, significant
 
 TIMES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms", "mean ms")

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgexfer.report.configurations import images_per_s
-from edgexfer.report.latency import mean
 from edgexfer.report.lineage import Lineage
 from edgexfer.report.machines import machine_name
 from edgexfer.report.measured import Config, mapping
 from edgexfer.report.models import Naming, network_name
 from edgexfer.report.records import Found, FoundArtifact, FoundRun
-from edgexfer.results.statistics import ENOUGH, percentile
+from edgexfer.results.statistics import ENOUGH, mean, percentile
 
 COLUMNS: Mapping[str, str] = {
     "network": "name of the network",

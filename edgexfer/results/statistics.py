@@ -63,6 +63,11 @@ def percentile(latency_s: Sequence[float], percent: int) -> float | None:
     return float(load("_edgexfer_statistics").percentile(sorted(latency_s), percent))
 
 
+def mean(latency_s: Sequence[float]) -> float | None:
+    """The arithmetic mean; ``None`` of nothing."""
+    return float(np.mean(latency_s)) if latency_s else None
+
+
 def summary(latency_s: Sequence[float]) -> dict[str, float | None]:
     """``p50_s, p90_s, p95_s, p99_s, mean_s, min_s, max_s, runs``, computed as the device computes them."""
     return cast("dict[str, float | None]", load("_edgexfer_statistics").summary(latency_s))

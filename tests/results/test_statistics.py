@@ -7,6 +7,7 @@ import pytest
 
 from edgexfer.errors import DeviceError
 from edgexfer.results import percentile, ratio_of_medians, summary
+from edgexfer.results.statistics import ENOUGH, mean
 from tests.results.resultfiles import noisy
 
 
@@ -15,6 +16,21 @@ def test_percentiles_need_enough_samples(percent: int, least: int) -> None:
     values = [float(v) for v in range(1, least + 1)]
     assert percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-12)
     assert percentile(values[:-1], percent) is None
+
+
+def test_the_mean_is_the_devices_and_that_of_nothing_is_nothing() -> None:
+    times = [0.001 * (1 + (i * 7919 % 1000) / 350) for i in range(700)]
+    assert mean([]) is None
+    assert mean([1.0, 2.0, 6.0]) == pytest.approx(3.0, abs=1e-12)
+    assert mean(times) == pytest.approx(summary(times)["mean_s"], rel=1e-12)
+
+
+def test_percentiles_of_unsorted_times_are_those_of_the_summary() -> None:
+    times = [0.001 * (1 + (i * 7919 % 1000) / 350) for i in range(700)]
+    told = summary(times)
+    for percent in ENOUGH:
+        assert percentile(times, percent) == pytest.approx(np.percentile(times, percent), rel=1e-12)
+        assert percentile(times, percent) == pytest.approx(told[f"p{percent}_s"], rel=1e-12)
 
 
 def test_the_summary_is_the_devices() -> None:
