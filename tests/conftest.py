@@ -19,6 +19,22 @@ def _not_the_developers_cache(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is compiled, by a backend that leaves every operation as it is."""
+    import torch
+
+    seen: list[object] = []
+    real = torch.compile
+
+    def compile_(what: object) -> object:
+        seen.append(what)
+        return real(what, backend="eager")  # type: ignore[call-overload]
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    return seen
+
+
+@pytest.fixture
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder, not made yet, of a cache that no other test shares."""
     folder = tmp_path_factory.mktemp("own") / "cache"

@@ -21,6 +21,7 @@ from edgexfer.runs import WEIGHTS_FILE
 from edgexfer.training import Job, Silent
 from edgexfer.training.compute import Compute
 from edgexfer.words import people_size
+from tests.distill.overheard import overheard
 from tests.heard import Heard
 
 HALF = Compute("bfloat16", channels_last=True)
@@ -36,18 +37,7 @@ def with_views(job: Job, views: int, **settings: object) -> Job:
 def counted(teacher: Teacher) -> tuple[Teacher, list[int]]:
     """The teacher, and the sizes of the batches that it was asked."""
     asked: list[int] = []
-
-    class Counting(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = teacher.network
-
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            asked.append(len(pixels))
-            said: torch.Tensor = self.inner(pixels)
-            return said
-
-    return replace(teacher, network=Counting().eval()), asked
+    return overheard(teacher, lambda pixels: asked.append(len(pixels))), asked
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.8])

@@ -12,6 +12,7 @@ from edgexfer.distill.trial import kind_of, teachers_in
 from edgexfer.training import Job, Silent
 from edgexfer.training import choose as choose_module
 from edgexfer.training.compute import CANDIDATES, Compute
+from tests.distill.overheard import overheard
 
 LAST = CANDIDATES[1]
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -25,10 +26,8 @@ def has_channels_last(teacher: Teacher) -> bool:
 
 
 def test_a_live_teacher_is_tried_in_the_memory_format_of_its_student(teacher: Teacher) -> None:
-    network = copy.deepcopy(teacher.network).to(
-        memory_format=torch.contiguous_format
-    )  # others may have trained with it
-    plain = replace(teacher, network=network)
+    network = copy.deepcopy(teacher.network)  # other tests may have trained with it
+    plain = replace(teacher, network=network.to(memory_format=torch.contiguous_format))
     teachers, pixels = Teachers((plain,)), torch.rand(3, 3, 32, 32)
     asked = teachers_in(LAST, teachers, 2, are_live=True)
     assert has_channels_last(asked.members[0]) and not has_channels_last(plain)
@@ -64,16 +63,6 @@ def test_what_is_timed_is_what_a_step_of_the_training_does(
     asked: list[Compute] = []
     trying: list[Compute] = []
 
-    class Counting(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = teacher.network
-
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            asked.extend(trying)
-            said: torch.Tensor = self.inner(pixels)
-            return said
-
     def seconds(
         student: torch.nn.Module, step: object, batches: object, compute: Compute, *_: object, **__: object
     ) -> float:
@@ -85,7 +74,7 @@ def test_what_is_timed_is_what_a_step_of_the_training_does(
 
     monkeypatch.setattr(choose_module, "seconds_a_step", seconds)
     shown = replace(job, settings=replace(job.settings, views=views))
-    teachers = Teachers((replace(teacher, network=Counting().eval()),))
+    teachers = Teachers((overheard(teacher, lambda _: asked.extend(trying)),))
     scores = check_teachers(teachers, shown, Silent(), allow_weak=True).scores
     distill(
         shown, teachers, Settled(loss, 4.0, 0.5), tmp_path / "out", Silent(),

@@ -15,20 +15,6 @@ from edgexfer.training.compiling import CompiledStep, check_compiler
 from edgexfer.training.ranks import Ranks
 
 
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What is compiled, by a backend that leaves every operation as it is."""
-    seen: list[object] = []
-    real = torch.compile
-
-    def compile_(what: object) -> object:
-        seen.append(what)
-        return real(what, backend="eager")  # type: ignore[call-overload]
-
-    monkeypatch.setattr(torch, "compile", compile_)
-    return seen
-
-
 def step(net: nn.Module, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {"loss": functional.cross_entropy(net(batch["inputs"]), batch["labels"])}
 

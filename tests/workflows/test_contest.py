@@ -66,12 +66,18 @@ def contest(
     return Contest(plan, splits, trace, clock, Heard()), trace  # type: ignore[arg-type]
 
 
-def test_in_every_round_the_cheapest_come_first_and_nobody_is_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def nine() -> tuple[list[Shape], dict[Shape, float], dict[Shape, float]]:
+    """Shapes with their operations and accuracies: the second is the best, the last one good and by far the largest."""
     shapes = [Shape(f"net{number}", 32) for number in range(1, 10)]
     work = {shape: float(number) for number, shape in enumerate(shapes, 1)} | {shapes[8]: 30.0}
     top1 = dict.fromkeys(shapes, 0.1) | {shapes[1]: 0.9, shapes[8]: 0.8, shapes[0]: 0.7}
+    return shapes, work, top1
+
+
+def test_in_every_round_the_cheapest_come_first_and_nobody_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes, work, top1 = nine()
     made, trace = contest(tmp_path, 540.0, work, top1, monkeypatch)
     ranked = made.rank(shapes, lambda: None)
     second = [line["shape"] for line in trace.all("train") if line["epochs"] == 6]
@@ -146,9 +152,7 @@ def test_with_more_time_a_student_that_was_cut_short_learns_longer(
 def test_what_was_said_of_a_shape_that_is_tried_after_all_counts_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes = [Shape(f"net{number}", 32) for number in range(1, 10)]
-    work = {shape: float(number) for number, shape in enumerate(shapes, 1)} | {shapes[8]: 30.0}
-    top1 = dict.fromkeys(shapes, 0.1) | {shapes[1]: 0.9, shapes[8]: 0.8, shapes[0]: 0.7}
+    shapes, work, top1 = nine()
 
     def reasons(seconds: float) -> dict[Shape, str]:
         made, trace = contest(tmp_path, seconds, work, top1, monkeypatch)

@@ -70,7 +70,7 @@ def test_rounds_grow_threefold_up_to_the_whole_training(epochs: int, rounds: lis
     assert halving.rounds_of(epochs) == rounds
 
 
-def test_a_third_goes_on_and_two_at_least() -> None:
+def test_a_third_goes_on_and_three_at_least() -> None:
     scores = dict(zip("abcdefghij", (0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4, 0.6, 0.5, 0.0), strict=True))
     assert halving.survivors(scores) == ["b", "d", "f", "h"]
     assert halving.survivors({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}) == ["d", "c", "b"]
