@@ -28,5 +28,13 @@ def command(
     choice = data_choice_of(data, options)
     with Talk() as talk:
         made = make_bundle(list(models), choice, out, talk, samples=samples, tar=tar, force=force)
-        talk.say(f"on the device: cd {made.name} && ./setup.sh && python3 bench.py")
+        talk.say(f"on the device: {_there(made)} && ./setup.sh && python3 bench.py")
     emit({"bundle": str(made)}, as_json, str(made))
+
+
+def _there(bundle: Path) -> str:
+    """What is typed on a device to be in the bundle's folder."""
+    from edgexfer.export.bundle import TAR_SUFFIX
+
+    folder = bundle.name.removesuffix(TAR_SUFFIX)
+    return f"cd {folder}" if folder == bundle.name else f"tar xf {bundle.name} && cd {folder}"

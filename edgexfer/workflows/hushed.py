@@ -1,4 +1,4 @@
-"""A listener for work inside other work: its bars are shown, its warnings told once, its sentences not at all."""
+"""Listeners for work that is made of other work, which warns of the same again and again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from edgexfer.training import Listener
 
 
-class Hushed:
-    """Passes on what is worth it.
+class Once:
+    """Passes everything on, of warnings that are the same the first one.
 
     Args:
-        listener: Who hears the rest.
+        listener: Who hears it.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -21,10 +21,11 @@ class Hushed:
         self._warned: set[str] = set()
 
     def say(self, text: str) -> None:
-        """Keeps it for itself."""
+        """Passes it on."""
+        self._listener.say(text)
 
     def warn(self, text: str) -> None:
-        """Tells it once."""
+        """Passes it on once."""
         if text not in self._warned:
             self._warned.add(text)
             self._listener.warn(text)
@@ -44,6 +45,17 @@ class Hushed:
     def end(self) -> None:
         """Passes it on."""
         self._listener.end()
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Passes it on."""
+        self._listener.epoch(metrics)
+
+
+class Hushed(Once):
+    """A listener for work inside other work: its bars are shown, its warnings told once, its sentences not at all."""
+
+    def say(self, text: str) -> None:
+        """Keeps it for itself."""
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
         """Keeps it for itself."""

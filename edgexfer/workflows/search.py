@@ -28,12 +28,13 @@ from edgexfer.runs import LOG_FILE, utc_now
 from edgexfer.training import Listener
 from edgexfer.training.compute import find_device
 from edgexfer.version import __version__
+from edgexfer.words import counted
 from edgexfer.workflows.bundle import make_bundle
 from edgexfer.workflows.choose import Chosen, decide, measured_now, of_classes, only
 from edgexfer.workflows.contest import Contest, Trained
 from edgexfer.workflows.export import ExportChoice, export_run
 from edgexfer.workflows.halving import FINALISTS, Clock
-from edgexfer.workflows.hushed import Hushed
+from edgexfer.workflows.hushed import Hushed, Once
 from edgexfer.workflows.measuring import taken_out
 from edgexfer.workflows.replacing import check_unread
 from edgexfer.workflows.search_plan import SearchPlan
@@ -100,6 +101,7 @@ def search(
         DeviceError: No shape fits the budget.
         EdgexferError: Data, teacher or networks cannot be used.
     """
+    listener = Once(listener)
     plan.data.refuse_among_pictures(out)
     in_the_way = _in_the_way(plan, out, resume, force)
     splits = plan.data.load()
@@ -194,7 +196,10 @@ def _finish(plan: SearchPlan, contest: Contest, ranked: Sequence[Shape], trace: 
         chosen = _measured(plan, contest.splits.classes, trace, listener)
         if chosen.choice.chosen is not None:
             return chosen
-        listener.warn("trained and exported, none of them fits any more; the next one is tried")
+        told = (
+            f"{counted(len(finalists), 'student')} trained and exported, and none fits any more; the next one is tried"
+        )
+        listener.warn(told)
     chosen = chosen or _measured(plan, contest.splits.classes, trace, listener)
     if chosen.choice.chosen is None:
         nearest = chosen.choice.nearest

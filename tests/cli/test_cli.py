@@ -140,3 +140,13 @@ def test_an_interrupt_is_one_line_with_code_130(
     assert (result.exit_code, result.stderr) == (130, f"{told}\n")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert (run(*command).exit_code, run(*command).stderr) == (130, "")
+
+
+@pytest.mark.parametrize(("name", "there"), [("kit", "cd kit"), ("kit.tar.gz", "tar xf kit.tar.gz && cd kit")])
+def test_a_bundle_tells_what_is_typed_on_the_device(
+    name: str, there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "student.onnx").touch()
+    monkeypatch.setattr("edgexfer.workflows.bundle.make_bundle", lambda *_, **__: tmp_path / name)
+    words = ["bundle", str(tmp_path / "student.onnx"), "--data", "digits", "--out", str(tmp_path / name)]
+    assert run(*words).stderr == f"on the device: {there} && ./setup.sh && python3 bench.py\n"
