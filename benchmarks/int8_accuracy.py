@@ -26,8 +26,8 @@ import torch
 from record import header
 
 from edgexfer.data import View
-from edgexfer.export.choose import answers
 from edgexfer.export.figures import paired_drop, top1
+from edgexfer.export.judge import answers
 from edgexfer.export.metadata import ArtifactInfo, read_info
 from edgexfer.export.plan import read_plan
 from edgexfer.files import read_json, write_json

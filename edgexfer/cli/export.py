@@ -65,6 +65,13 @@ def _shape(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     help="How int8 ranges are chosen; auto tries all.",
 )
 @click.option(
+    "--symmetry",
+    type=click.Choice(["auto", "asymmetric", "symmetric"]),
+    default="auto",
+    show_default=True,
+    help="Whether int8 ranges of activations lie around zero; auto tries both for ARM, and not on x86.",
+)
+@click.option(
     "--calibration-images",
     type=click.IntRange(1),
     default=256,
@@ -94,6 +101,7 @@ def command(
     input_kind: str,
     plan: Path | None,
     calibration: str,
+    symmetry: str,
     calibration_images: int,
     max_drop: float,
     data: str | None,
@@ -116,6 +124,7 @@ def command(
         runtime_version=runtime_version,
         plan=plan,
         calibration=calibration,
+        symmetry=symmetry,
         calibration_images=calibration_images,
         max_drop=max_drop,
         input=input_kind,

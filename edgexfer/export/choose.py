@@ -3,11 +3,13 @@
 1. Every candidate (how ranges are chosen, one weight scale a channel or a tensor) is tried; the one whose class
    probabilities stay closest to float32's, by Kullback and Leibler, is taken.
 2. The first layers stay in float32 as long as that makes the file faster on this machine: a convolution over three
-   channels often is slower in 8 bits, and is the most sensitive.
+   channels often is slower in 8 bits, and is the most sensitive. So do further layers whose own 8-bit kernel is slower
+   than that in float32, where the file as a whole gains by it.
 3. Where the loss is above the budget, each layer's part in it is measured by leaving it alone in float32, and what it
    costs; the fewest layers with the largest gain for their cost stay in float32 until the loss is within the budget.
 
-The loss is accuracy on labelled pictures where there are labels, else the share of pictures that get another class.
+The loss is accuracy on labelled pictures where there are labels, steadied where they are few, else the share of
+pictures that get another class.
 """
 
 from __future__ import annotations
@@ -21,60 +23,25 @@ import numpy as np
 import onnx
 
 from edgexfer.errors import QuantizationError
-from edgexfer.export import figures, graph, qdq
+from edgexfer.export import graph, qdq
 from edgexfer.export.float_layers import leave_in_float
 from edgexfer.export.held import weighted_layers
-from edgexfer.export.metadata import ArtifactInfo
-from edgexfer.export.plan import METHODS, QuantizationPlan
+from edgexfer.export.judge import Judge
+from edgexfer.export.plan import METHODS, SYMMETRIES, QuantizationPlan
 from edgexfer.export.progress import Bar, NoBar
-from edgexfer.export.runtime import open_session, run
 from edgexfer.export.speed import cpu_seconds
 
 FRONTS = (1, 2, 3, 4, 6, 8, 12)
 LARGEST_FRONT = 4
 """A quarter of the layers at most."""
+MOST_SLOW = 8
+TIMES = 3
 FASTER = 0.99
+CANDIDATE_IMAGES = 256
 RANKING_IMAGES = 32
 PRUNED = 8
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The pictures that decide, and float32's answers on them.
-
-    Attributes:
-        info: The float32 artifact's metadata.
-        target: Whose arithmetic.
-        images: uint8 ``(N, H, W, 3)``.
-        labels: int64 ``(N,)`` or ``None``.
-        wanted: float32's logits ``(N, K)``.
-        timed: Whether this machine is the target, so that its times count.
-    """
-
-    info: ArtifactInfo
-    target: str
-    images: np.ndarray
-    labels: np.ndarray | None
-    wanted: np.ndarray
-    timed: bool
-
-    def divergence(self, model: onnx.ModelProto, count: int | None = None) -> float:
-        """How far the class probabilities are from float32's, on the first ``count`` pictures."""
-        return figures.divergence(self.wanted[:count], self._answers(model, count))
-
-    def loss_points(self, model: onnx.ModelProto) -> float:
-        """Points of accuracy lost, or of pictures with another class where there are no labels."""
-        found = self._answers(model)
-        if not np.isfinite(found).all():
-            return 100.0
-        if self.labels is None:
-            return 100 * (1 - figures.agreement(found, self.wanted))
-        return 100 * (figures.top1(self.wanted, self.labels) - figures.top1(found, self.labels))
-
-    def _answers(self, model: onnx.ModelProto, count: int | None = None) -> np.ndarray:
-        return answers(graph.to_bytes(model), self.images[:count], self.info, self.target)
 
 
 @dataclass
@@ -98,7 +65,11 @@ class Search:
     trace: list[dict[str, Any]] = field(default_factory=list)
 
     def choose(
-        self, digest: str, ranges: Mapping[str, Mapping[str, tuple[float, float]]], methods: Sequence[str]
+        self,
+        digest: str,
+        ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+        methods: Sequence[str],
+        symmetries: Sequence[str] = SYMMETRIES[:1],
     ) -> QuantizationPlan:
         """The plan.
 
@@ -106,27 +77,32 @@ class Search:
             digest: Of the float32 artifact.
             ranges: For each method, lowest and highest value of every activation.
             methods: Those of ``METHODS`` that may be used.
+            symmetries: Those of ``SYMMETRIES`` that may be.
 
         Raises:
             QuantizationError: Every candidate answers with NaN.
         """
-        plan, wrapped = self._candidate(digest, ranges, methods)
+        plan, wrapped = self._candidate(digest, ranges, list(product(methods, symmetries, (True, False))))
         layers = weighted_layers(self.base)
-        front = self._front(wrapped, layers)
-        left = self._sensitive(wrapped, layers, front)
-        return replace(plan, float_layers=tuple(name for name in layers if name in {*front, *left}))
+        faster = self._front(wrapped, layers)
+        faster += self._slow(wrapped, layers, faster)
+        left = self._sensitive(wrapped, layers, faster)
+        return replace(plan, float_layers=tuple(name for name in layers if name in {*faster, *left}))
 
     def _candidate(
-        self, digest: str, ranges: Mapping[str, Mapping[str, tuple[float, float]]], methods: Sequence[str]
+        self,
+        digest: str,
+        ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+        tried: Sequence[tuple[str, str, bool]],
     ) -> tuple[QuantizationPlan, onnx.ModelProto]:
         best: tuple[float, QuantizationPlan, onnx.ModelProto] | None = None
-        tried = list(product(methods, (True, False)))
         self.bar.begin("int8 candidates", len(tried))
-        for number, (method, per_channel) in enumerate(tried, 1):
-            plan = QuantizationPlan(digest, self.judge.target, method, per_channel, ranges[method])
+        for number, (method, symmetry, per_channel) in enumerate(tried, 1):
+            symmetric = symmetry == "symmetric"
+            plan = QuantizationPlan(digest, self.judge.target, method, per_channel, ranges[method], symmetric=symmetric)
             wrapped = qdq.wrap(self.base, plan)
-            apart = self.judge.divergence(wrapped)
-            self._note("candidate", method=method, per_channel=per_channel, divergence=apart)
+            apart = self.judge.divergence(wrapped, CANDIDATE_IMAGES)
+            self._note("candidate", method=method, per_channel=per_channel, symmetric=symmetric, divergence=apart)
             self.bar.advance(number, method)
             if np.isfinite(apart) and (best is None or apart < best[0]):
                 best = apart, plan, wrapped
@@ -134,8 +110,8 @@ class Search:
         if best is None:
             raise QuantizationError("every int8 candidate answers with NaN; use the float32 file")
         self.say(
-            f"int8: of {len(tried)} candidates the closest to float32 was {best[1].method}, one scale a"
-            f" {'channel' if best[1].per_channel else 'tensor'}"
+            f"int8: of {len(tried)} candidates the closest to float32 was {best[1].method},"
+            f" {'symmetric, ' * best[1].symmetric}one scale a {'channel' if best[1].per_channel else 'tensor'}"
         )
         return best[1], best[2]
 
@@ -160,10 +136,37 @@ class Search:
             self.say(f"int8: {named} in float32, {speedup:.2f}x faster here than in 8 bits too")
         return list(layers[:best])
 
+    def _slow(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
+        """Layers after the first ones that make the file faster in float32 on this machine, each tried alone."""
+        room = min(MOST_SLOW, len(layers) - 1 - len(front))  # one layer at least has to be int8
+        if not self.judge.timed or room < 1:
+            return []
+        tried = [name for name in self.judge.slower(self.base, wrapped) if name not in front][:room]
+        if not tried:
+            return []
+        left: list[str] = []
+        self.bar.begin("int8 layers by time", len(tried))
+        for number, name in enumerate(tried, 1):
+            left += [name] if self._is_faster(wrapped, [*front, *left], name) else []
+            self.bar.advance(number, name)
+        self.bar.end()
+        if left:
+            self.say(f"int8: {', '.join(left)} in float32, because the file is faster so here")
+        return left
+
+    def _is_faster(self, wrapped: onnx.ModelProto, names: list[str], name: str) -> bool:
+        """Whether the file is faster with one more layer in float32; a gain so small must show each time."""
+        models = [self._with(wrapped, names), self._with(wrapped, [*names, name])]
+        for _ in range(TIMES):
+            now_s, other_s = self._seconds(models)
+            self._note("slow", float_layers=[*names, name], cpu_s=other_s, against_cpu_s=now_s)
+            if other_s >= FASTER * now_s:
+                return False
+        return True
+
     def _sensitive(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
         """Further layers that stay in float32 so that the loss is within the budget."""
-        loss = self.judge.loss_points(self._with(wrapped, front))
-        self._note("loss", float_layers=front, loss_points=loss)
+        loss = self._loss("loss", wrapped, front)
         if loss <= self.max_drop:
             return []
         ranked = self._ranked(wrapped, [name for name in layers if name not in front], front)
@@ -199,9 +202,7 @@ class Search:
         """The fewest of the ranked layers that keep the loss within the budget; ``None`` if none do."""
 
         def fits(names: Sequence[str]) -> bool:
-            loss = self.judge.loss_points(self._with(wrapped, [*front, *names]))
-            self._note("search", float_layers=[*front, *names], loss_points=loss)
-            return loss <= self.max_drop
+            return self._loss("search", wrapped, [*front, *names]) <= self.max_drop
 
         most = len(ranked) - 1  # one layer at least has to be int8
         sizes = [*(2**power for power in range(most.bit_length()) if 2**power < most), most] if most > 0 else []
@@ -217,6 +218,11 @@ class Search:
             without = [other for other in chosen if other != name]
             chosen = without if without and fits(without) else chosen
         return chosen
+
+    def _loss(self, step: str, wrapped: onnx.ModelProto, names: list[str]) -> float:
+        loss = self.judge.loss(self._with(wrapped, names))
+        self._note(step, float_layers=names, loss_points=loss.points, measured_points=loss.measured)
+        return loss.points
 
     def _with(self, wrapped: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
         return leave_in_float(wrapped, self.base, names)
@@ -245,7 +251,17 @@ def methods_of(name: str) -> tuple[str, ...]:
     return found
 
 
-def answers(content: bytes, images: np.ndarray, info: ArtifactInfo, target: str | None = None) -> np.ndarray:
-    """Logits ``(N, K)`` as the target computes them: arm64 never saturates, so x86 must not either."""
-    session = open_session(content, exact=target == "arm64")
-    return run(session, images, info.preprocessing, info.input)[0]
+def symmetries_of(name: str, target: str) -> tuple[str, ...]:
+    """What ``auto`` or one of ``SYMMETRIES`` stands for.
+
+    On x86 only ranges as they are: a zero point costs nothing there, and ranges around zero waste levels. For arm64
+    both are tried.
+
+    Raises:
+        QuantizationError: None has that name.
+    """
+    if name == "auto":
+        return SYMMETRIES[:1] if target == "x86" else SYMMETRIES
+    if name not in SYMMETRIES:
+        raise QuantizationError(f"symmetry is {name!r}; allowed: auto, {', '.join(SYMMETRIES)}")
+    return (name,)

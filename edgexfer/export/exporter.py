@@ -124,7 +124,13 @@ def export_network(
         return result
     source = Source(proven.model, proven.info, content)
     witnesses = Witnesses(pictures.images, pictures.labels)
-    options = Options(machine.arithmetic if machine else None, request.calibration, request.max_drop, pictures.tuning)
+    options = Options(
+        target=machine.arithmetic if machine else None,
+        calibration=request.calibration,
+        symmetry=request.symmetry,
+        max_drop=request.max_drop,
+        tuning=pictures.tuning,
+    )
     made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
     _write(files.int8, made.content, form)
     if not follows_own:

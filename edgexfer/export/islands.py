@@ -6,23 +6,16 @@ written as they are before it is timed; any other one stays without a time.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 
 from edgexfer.export.golden import feed
+from edgexfer.export.kernels import kernel_seconds
 from edgexfer.export.opsets import hard_swish
 from edgexfer.export.qdq import island_nodes
-from edgexfer.export.runtime import open_session
 from edgexfer.preprocessing import Preprocessing
-
-RUNS = 20
-WARM_UP = 2
-KERNEL = "_kernel_time"
 
 
 def island_seconds(
@@ -41,8 +34,7 @@ def island_seconds(
     islands = island_nodes(model)
     if not islands:
         return {}
-    times = _kernels(_written_out(model).SerializeToString(), feed(picture, preprocessing, kind))
-    medians = {name: float(np.median(found)) for name, found in times.items()}
+    medians = kernel_seconds(_written_out(model).SerializeToString(), feed(picture, preprocessing, kind))
     beside = _beside(model, islands)
     seconds: dict[str, float] = {}
     for node in islands:
@@ -72,18 +64,3 @@ def _written_out(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         made.graph.node.extend(hard_swish(node) if node.op_type == "HardSwish" else [node])
     return made
-
-
-def _kernels(content: bytes, x: np.ndarray) -> dict[str, list[float]]:
-    """The seconds of each run of each node that is left when ONNX Runtime has optimised the model."""
-    with tempfile.TemporaryDirectory() as folder:
-        session = open_session(content, profile=Path(folder, "profile"))
-        for _ in range(WARM_UP + RUNS):
-            session.run(None, {session.get_inputs()[0].name: x})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    times: dict[str, list[float]] = {}
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(KERNEL):
-            times.setdefault(name.removesuffix(KERNEL), []).append(event["dur"] / 1e6)
-    return {name: found[WARM_UP:] for name, found in times.items() if len(found) > WARM_UP}

@@ -13,6 +13,7 @@ from edgexfer.export.metadata import TARGETS
 from edgexfer.files import FORMAT, read_json, write_json
 
 METHODS = ("minmax", "entropy", "percentile 99.99", "percentile 99.9")
+SYMMETRIES = ("asymmetric", "symmetric")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class QuantizationPlan:
         ranges: Lowest and highest value of every quantized activation.
         float_layers: Names of the layers with weights that stay in float32, in the order of the graph; what only
             follows them stays with them.
+        symmetric: Whether the 8-bit range of every activation lies around zero, as some accelerators want it.
     """
 
     artifact_digest: str
@@ -35,6 +37,7 @@ class QuantizationPlan:
     per_channel: bool
     ranges: Mapping[str, tuple[float, float]]
     float_layers: tuple[str, ...] = ()
+    symmetric: bool = False
 
     @property
     def reduce_range(self) -> bool:
@@ -43,7 +46,7 @@ class QuantizationPlan:
 
     def describe(self) -> str:
         """The decisions in a few words."""
-        activations = "uint8" if self.target == "x86" else "int8"
+        activations = f"{'symmetric ' * self.symmetric}{'uint8' if self.target == 'x86' else 'int8'}"
         weights = "7-bit int8" if self.reduce_range else "int8"
         scale = "channel" if self.per_channel else "tensor"
         left = f", {len(self.float_layers)} layers in float32" if self.float_layers else ""
@@ -61,6 +64,7 @@ def write_plan(path: Path, plan: QuantizationPlan) -> None:
             "target": plan.target,
             "method": plan.method,
             "per_channel": plan.per_channel,
+            "symmetric": plan.symmetric,
             "ranges": {name: list(pair) for name, pair in plan.ranges.items()},
             "float_layers": list(plan.float_layers),
         },
@@ -83,15 +87,18 @@ def read_plan(path: Path) -> QuantizationPlan:
             per_channel=value["per_channel"],
             ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
             float_layers=tuple(str(name) for name in value.get("float_layers", ())),
+            symmetric=value.get("symmetric", False),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise QuantizationError(
             f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew"
         ) from error
-    if plan.target not in TARGETS or plan.method not in METHODS or not isinstance(plan.per_channel, bool):
+    known = plan.target in TARGETS and plan.method in METHODS
+    if not known or not isinstance(plan.per_channel, bool) or not isinstance(plan.symmetric, bool):
         raise QuantizationError(
             f"the plan {str(path)!r} has target {plan.target!r}, method {plan.method!r}, per_channel"
-            f" {plan.per_channel!r}; allowed: {', '.join(TARGETS)}; {', '.join(METHODS)}; true or false"
+            f" {plan.per_channel!r}, symmetric {plan.symmetric!r}; allowed: {', '.join(TARGETS)};"
+            f" {', '.join(METHODS)}; true or false; true or false"
         )
     return plan
 

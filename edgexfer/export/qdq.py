@@ -79,7 +79,7 @@ def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
             [],
             _left_in_float(held),
             list(QUANTIZED),
-            {"ActivationSymmetric": False, "WeightSymmetric": True},
+            {"ActivationSymmetric": plan.symmetric, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()

@@ -19,9 +19,10 @@ import onnx
 from edgexfer.errors import QuantizationError
 from edgexfer.export import figures, graph, qdq
 from edgexfer.export.calibrate import calibrate
-from edgexfer.export.choose import Judge, Search, answers, methods_of
+from edgexfer.export.choose import Search, methods_of, symmetries_of
 from edgexfer.export.golden import SEED, golden_of, golden_pixels, tolerance_of
 from edgexfer.export.islands import island_seconds
+from edgexfer.export.judge import Judge, answers
 from edgexfer.export.metadata import TARGETS, ArtifactInfo, Proof
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
@@ -72,12 +73,14 @@ class Options:
     Attributes:
         target: One of ``TARGETS``; default this machine's.
         calibration: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
+        symmetry: ``"auto"``, ``"asymmetric"`` or ``"symmetric"``: whether the ranges of activations lie around zero.
         max_drop: Points of accuracy that may be lost; the most sensitive layers stay in float32 for it.
         tuning: Labelled pictures to choose on, none of them among the witnesses; else those of the calibration serve.
     """
 
     target: str | None = None
     calibration: str = "auto"
+    symmetry: str = "auto"
     max_drop: float = 1.0
     tuning: Witnesses | None = None
 
@@ -195,6 +198,7 @@ def _settle(
     if source.info.precision != "float32":
         raise QuantizationError(f"this artifact is {source.info.precision} already; quantize the float32 one")
     methods = methods_of(options.calibration)
+    symmetries = symmetries_of(options.symmetry, target or host_target())
     if plan is not None:
         if target not in (None, plan.target):
             raise QuantizationError(f"the plan is for {plan.target}, but --target is {target}; drop one of the two")
@@ -210,7 +214,7 @@ def _settle(
     say(f"int8: calibrated on {seen.images} training pictures")
     judge = _judge(source, seen.trial, options.tuning, target or host_target())
     search = Search(base, judge, options.max_drop, say, bar)
-    return search.choose(source.info.digest, seen.ranges, methods), seen.trial, search.trace
+    return search.choose(source.info.digest, seen.ranges, methods, symmetries), seen.trial, search.trace
 
 
 def _judge(source: Source, trial: np.ndarray, tuning: Witnesses | None, target: str) -> Judge:

@@ -34,6 +34,7 @@ class ExportRequest:
         runtime_version: The oldest ONNX Runtime that has to read it, such as ``"1.13"``; default 1.16.
         plan: A plan file of an earlier int8 export to repeat, byte for byte.
         calibration: How int8 ranges are chosen: ``"auto"``, ``"minmax"``, ``"entropy"`` or ``"percentile"``.
+        symmetry: Whether int8 ranges of activations lie around zero: ``"auto"``, ``"asymmetric"`` or ``"symmetric"``.
         max_drop: Points of accuracy that int8 may lose.
         cut: How the data of the run was cut, for the artifact to remember.
     """
@@ -51,6 +52,7 @@ class ExportRequest:
     runtime_version: str | None = None
     plan: Path | None = None
     calibration: str = "auto"
+    symmetry: str = "auto"
     max_drop: float = 1.0
     cut: Cut | None = None
 

@@ -68,7 +68,11 @@ def _candidates(name: str, trace: Sequence[Step], origin: str) -> Figure | None:
     if not tried:
         return None
     tried.sort(key=lambda step: float(step[1]["divergence"]))
-    titles = [f"{s.get('method')}, one scale a {'channel' if s.get('per_channel') else 'tensor'}" for _, s in tried]
+    titles = [
+        f"{s.get('method')}, {'symmetric, ' if s.get('symmetric') else ''}"
+        f"one scale a {'channel' if s.get('per_channel') else 'tensor'}"
+        for _, s in tried
+    ]
     bars = [
         Bars(title, [s["divergence"]], [f"{title}: {small(s['divergence'])}"])
         for title, (_, s) in zip(titles, tried, strict=True)
@@ -131,7 +135,7 @@ def _kept(artifact: FoundArtifact, trace: Sequence[Step], origin: str) -> Table 
     return Table("Layers that were tried in float32", heads, rows, frozenset({2, 7}))
 
 
-_SAID = {"front": "speed", "loss": "accuracy", "search": "accuracy"}
+_SAID = {"front": "speed", "slow": "speed", "loss": "accuracy", "search": "accuracy"}
 
 
 def _tried(place: int, step: Mapping[str, Any], origin: str, artifact: FoundArtifact) -> Row:

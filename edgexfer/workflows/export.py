@@ -12,17 +12,20 @@ from edgexfer.errors import ExportError
 from edgexfer.export.exporter import PARITY_IMAGES, ExportRequest, Pictures, export_network
 from edgexfer.export.fold_file import fold_file
 from edgexfer.export.quantize import Witnesses
+from edgexfer.preprocessing import Preprocessing
 from edgexfer.runs import Run, read_run, weights_sha256
 from edgexfer.training import Listener
 from edgexfer.training.pictures import tell_of
 from edgexfer.workflows.data import held_out, in_batches, spread_sample
 from edgexfer.workflows.remembered import cut_of, load_remembered, warn_of_changed_network
 
-WITNESSES = 512
-"""Held-out pictures that int8 is compared with float32 on, at most."""
-TUNING = 256
-"""Labelled pictures that int8 is chosen on, at most."""
-CALIBRATING = ("--calibration", "--calibration-images")
+WITNESSES = (512, 2048)
+"""Held-out pictures that int8 is compared with float32 on, at most: of large pictures and of small ones."""
+TUNING = (256, 1024)
+"""Labelled pictures that int8 is chosen on, at most, likewise."""
+SMALL_PICTURE = 96 * 96
+"""Pixels of pictures of which the larger number is looked at; of larger ones fewer, as they take longer."""
+CALIBRATING = ("--calibration", "--calibration-images", "--symmetry")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ExportChoice:
         runtime_version: The oldest ONNX Runtime that has to read it; ``None`` for 1.16.
         plan: An int8 plan to repeat.
         calibration: How int8 ranges are chosen: ``auto``, ``minmax``, ``entropy`` or ``percentile``.
+        symmetry: Whether int8 ranges of activations lie around zero: ``auto``, ``asymmetric`` or ``symmetric``.
         calibration_images: Training pictures that int8 is calibrated on, at most.
         max_drop: Points of accuracy that int8 may lose.
         input: ``uint8`` or ``float``.
@@ -51,6 +55,7 @@ class ExportChoice:
     runtime_version: str | None = None
     plan: Path | None = None
     calibration: str = "auto"
+    symmetry: str = "auto"
     calibration_images: int = 256
     max_drop: float = 1.0
     input: str = "uint8"
@@ -86,6 +91,7 @@ def export_run(
         runtime_version=choice.runtime_version,
         plan=choice.plan,
         calibration=choice.calibration,
+        symmetry=choice.symmetry,
         max_drop=choice.max_drop,
         input=choice.input,
         force=force,
@@ -143,13 +149,21 @@ def _pictures(run: Run, splits: Splits, choice: ExportChoice) -> Pictures:
     What int8 is chosen on is never what its figures are reported on: validation pictures where there is a test split,
     else training pictures.
     """
-    view = spread_sample(held_out(splits), WITNESSES if choice.int8 else PARITY_IMAGES)
+    witnesses = as_many(WITNESSES, run.preprocessing) if choice.int8 else PARITY_IMAGES
+    view = spread_sample(held_out(splits), witnesses)
     view = map_labels(view, splits.classes, run.classes, splits.source)
     images = next(in_batches(view, run.preprocessing, len(view)))
     if not choice.int8 or choice.plan is not None:
         return Pictures(images, view.labels)
     batches = in_batches(spread_sample(splits.train, choice.calibration_images), run.preprocessing)
-    chosen = spread_sample(splits.train if splits.test is None else splits.val, TUNING)
+    chosen = spread_sample(splits.train if splits.test is None else splits.val, as_many(TUNING, run.preprocessing))
     chosen = map_labels(chosen, splits.classes, run.classes, splits.source)
     tuning = Witnesses(next(in_batches(chosen, run.preprocessing, len(chosen))), chosen.labels)
     return Pictures(images, view.labels, batches, tuning)
+
+
+def as_many(bounds: tuple[int, int], preprocessing: Preprocessing) -> int:
+    """How many pictures are looked at: the more, the smaller they are."""
+    least, most = bounds
+    height, width = preprocessing.input_size
+    return max(least, min(most, most * SMALL_PICTURE // (height * width)))

@@ -12,7 +12,7 @@ from edgexfer.data import AUGMENTS
 from edgexfer.distill.losses.voice import ENSEMBLES
 from edgexfer.distill.objective import LOSSES
 from edgexfer.export.metadata import INPUTS
-from edgexfer.export.plan import METHODS
+from edgexfer.export.plan import METHODS, SYMMETRIES
 from edgexfer.export.targets import TARGETS
 from edgexfer.nets import ACTIVATIONS
 from edgexfer.report.writing import FORMATS
@@ -46,6 +46,7 @@ def option(command: str, name: str) -> click.Option:
         ("export", "target", TARGETS),
         ("export", "input", INPUTS),
         ("export", "calibration", CALIBRATIONS),
+        ("export", "symmetry", ("auto", *SYMMETRIES)),
         ("choose", "statistic", STATISTICS),
         ("report", "format", FORMATS),
     ],

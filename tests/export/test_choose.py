@@ -8,16 +8,22 @@ import pytest
 
 from edgexfer.errors import QuantizationError
 from edgexfer.export import choose, figures
-from edgexfer.export.choose import Judge, Search, methods_of
+from edgexfer.export.choose import MOST_SLOW, TIMES, Search, methods_of, symmetries_of
+from edgexfer.export.judge import Judge, Loss, spread, steadied
 
 LAYERS = [f"layer{i}" for i in range(12)]
 
 
 class World:
-    """A network whose layers lose what is written here, and cost what is written here."""
+    """A network whose layers lose what is written here, cost what is written here, and have these slow kernels."""
 
-    def __init__(self, losses: dict[str, float], seconds: Callable[[Sequence[str]], float] = lambda left: 1.0) -> None:
-        self.losses, self.seconds, self.bars = losses, seconds, list[tuple[str, int]]()
+    def __init__(
+        self,
+        losses: dict[str, float],
+        seconds: Callable[[Sequence[str]], float] = lambda left: 1.0,
+        slow: Sequence[str] = (),
+    ) -> None:
+        self.losses, self.seconds, self.slow, self.bars = losses, seconds, slow, list[tuple[str, int]]()
 
     def lost(self, left: Sequence[str]) -> float:
         return sum(loss for name, loss in self.losses.items() if name not in left)
@@ -26,8 +32,9 @@ class World:
         monkeypatch.setattr(choose, "leave_in_float", lambda wrapped, base, names: tuple(names))
         monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS)
         monkeypatch.setattr(choose.qdq, "wrap", lambda base, plan: ())
-        monkeypatch.setattr(Judge, "divergence", lambda judge, left, count=None: self.lost(left) / 100)
-        monkeypatch.setattr(Judge, "loss_points", lambda judge, left: self.lost(left))
+        monkeypatch.setattr(Judge, "divergence", lambda judge, left, count: self.lost(left) / 100)
+        monkeypatch.setattr(Judge, "loss", lambda judge, left: Loss(self.lost(left), self.lost(left)))
+        monkeypatch.setattr(Judge, "slower", lambda judge, base, wrapped: list(self.slow))
         monkeypatch.setattr(Search, "_seconds", lambda search, models: [self.seconds(m) for m in models])
         said: list[str] = []
         none = np.zeros(0)
@@ -91,6 +98,59 @@ def test_the_only_layer_is_not_left_in_float(monkeypatch: pytest.MonkeyPatch) ->
     assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
     monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS[:2])
     assert search.choose("d", RANGES, ("minmax",)).float_layers == ("layer0",)
+
+
+def test_later_layers_stay_in_float_where_the_file_is_faster_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = {"layer0": 0.2, "layer6": 0.1, "layer9": -0.1, "layer11": 0.05}
+    world = World({}, lambda left: 1 - sum(gains.get(n, -0.3) for n in left), ["layer6", "layer0", "layer9", "layer11"])
+    search, said = world.search(monkeypatch, 1.0)
+    assert search.choose("d", RANGES, ("minmax",)).float_layers == ("layer0", "layer6", "layer11")
+    assert "int8: layer6, layer11 in float32, because the file is faster so here" in said
+    tried = [step["float_layers"] for step in search.trace if step["step"] == "slow"]
+    faster, slower = [["layer0", "layer6"]] * TIMES, [["layer0", "layer6", "layer9"]]
+    assert tried == [*faster, *slower, *[["layer0", "layer6", "layer11"]] * TIMES]
+    search, _ = world.search(monkeypatch, 1.0, timed=False)
+    assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
+
+
+def test_few_layers_are_tried_for_their_time_and_one_stays_in_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, _ = World({}, lambda left: 1.0, LAYERS).search(monkeypatch, 1.0)
+    search.choose("d", RANGES, ("minmax",))
+    assert sum(step["step"] == "slow" for step in search.trace) == MOST_SLOW
+    search, _ = World({}, lambda left: 1.0 - 0.1 * len(left), LAYERS).search(monkeypatch, 1.0)
+    monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS[:3])
+    assert len(search.choose("d", RANGES, ("minmax",)).float_layers) == 2
+
+
+def test_both_symmetries_are_candidates_where_both_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, said = World({}).search(monkeypatch, 1.0)
+    monkeypatch.setattr(choose.qdq, "wrap", lambda base, plan: () if plan.symmetric else ("coarse",))
+    monkeypatch.setattr(Judge, "divergence", lambda judge, model, count: float(len(model)))
+    assert search.choose("d", RANGES, ("minmax",), symmetries_of("auto", "arm64")).symmetric
+    assert said[0] == "int8: of 4 candidates the closest to float32 was minmax, symmetric, one scale a channel"
+    tried = [step["symmetric"] for step in search.trace if step["step"] == "candidate"]
+    assert tried == [False, False, True, True]
+
+
+def test_symmetries_have_names() -> None:
+    assert symmetries_of("auto", "x86") == symmetries_of("asymmetric", "arm64") == ("asymmetric",)
+    assert symmetries_of("auto", "arm64") == ("asymmetric", "symmetric")
+    with pytest.raises(QuantizationError, match="'odd'; allowed: auto, asymmetric, symmetric"):
+        symmetries_of("odd", "x86")
+
+
+def test_some_of_the_pictures_are_from_all_classes() -> None:
+    labels = np.repeat(np.arange(10), 26)
+    assert set(labels[spread(len(labels), 32)]) == set(range(10))
+    assert len(spread(260, 32)) == 32 and spread(5, 32).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_loss_on_few_pictures_is_drawn_towards_what_is_usual() -> None:
+    assert steadied(0.0, 0.0, 10) == 0.0
+    assert steadied(3.0, 12.0, 10**9) == pytest.approx(3.0)  # enough pictures: as measured
+    assert steadied(-4.0, 12.0, 1) == pytest.approx(0.1 * 12, abs=0.03)  # one picture tells nothing
+    # a prior of 1.2 +- 1.2 and a measurement of 0 +- sqrt(100 * 12 / 256): weights 1 / 1.44 and 1 / 4.6875
+    assert steadied(0.0, 12.0, 256) == pytest.approx(1.2 / 1.44 / (1 / 1.44 + 1 / 4.6875))
 
 
 def test_only_nan_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgexfer.errors import QuantizationError
-from edgexfer.export import calibrate, graph, qdq
+from edgexfer.export import calibrate, graph, kernels, qdq
 from edgexfer.export.float_layers import leave_in_float
 from edgexfer.export.held import weighted_layers
 from edgexfer.export.plan import QuantizationPlan
@@ -92,6 +92,29 @@ def test_layers_left_in_float_compute_in_float(activation: str, left: tuple[str,
     assert np.abs(found - wanted).max() <= 0.06 * np.abs(wanted).max()
     assert np.abs(found - answers(made, pixels, optimised=False)).max() <= 0.02 * np.abs(wanted).max()
     assert qdq.quantize(model, plan).SerializeToString(deterministic=True) == made.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(("target", "middle"), [("x86", 128), ("arm64", 0)])
+def test_symmetric_activations_have_zero_in_the_middle(target: str, middle: int) -> None:
+    model, pixels = prepare(network("Relu")), make_pixels(6)
+    ranges = calibrate.calibrate(model, [pixels], TALL, "uint8").ranges["minmax"]
+    wanted = answers(model, pixels)
+    for symmetric in (True, False):
+        made = qdq.quantize(model, QuantizationPlan("d", target, "minmax", True, ranges, symmetric=symmetric))
+        constants = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+        zeros = {int(constants[n.input[2]]) for n in made.graph.node if n.op_type == "QuantizeLinear"}
+        assert (zeros == {middle}) == symmetric
+        assert np.abs(answers(made, pixels, optimised=False) - wanted).max() <= 0.06 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("activation", ["LeakyRelu", "Relu"])
+def test_the_time_of_every_layer_is_known_by_its_name(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, pixels = prepare(network(activation)), make_pixels(1)
+    ranges = calibrate.calibrate(model, [pixels], TALL, "uint8").ranges["minmax"]
+    wrapped = qdq.wrap(model, QuantizationPlan("d", "x86", "minmax", True, ranges))
+    assert set(kernels.slower_in_8_bits(model, wrapped, pixels, TALL, "uint8")) <= set(weighted_layers(model))
+    monkeypatch.setattr(kernels, "WORTH", -1e9)  # however much faster they are in 8 bits
+    assert set(kernels.slower_in_8_bits(model, wrapped, pixels, TALL, "uint8")) == set(weighted_layers(model))
 
 
 def test_leaving_more_in_float_comes_closer() -> None:

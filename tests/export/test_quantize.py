@@ -17,6 +17,7 @@ from edgexfer.errors import ExportError, QuantizationError
 from edgexfer.export import figures, graph, islands, qdq, quantize
 from edgexfer.export.exporter import ExportResult, Pictures, export_network
 from edgexfer.export.golden import feed, golden_pixels
+from edgexfer.export.judge import Judge
 from edgexfer.export.metadata import read_info
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.prepare import prepare
@@ -262,7 +263,9 @@ def test_options_that_do_not_fit_are_refused(source: Source, tmp_path: Path) -> 
         export_network(nn.Identity(), request, tmp_path / "x.onnx", pictures=pictures_for())
 
 
-def test_float_islands_are_timed_where_the_file_runs(tmp_path: Path) -> None:
+def test_float_islands_are_timed_where_the_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # so small a network would be faster without islands
+    monkeypatch.setattr(Judge, "slower", lambda judge, base, wrapped: [])
     net = SmallNet(activation=nn.Hardswish).eval()
     request = request_for(int8=True, target=quantize.host_target(), max_drop=100.0)
     result = export_network(net, request, tmp_path / "hard.onnx", pictures=pictures_for(calibration=2))
@@ -290,9 +293,9 @@ def test_islands_take_the_time_of_their_nodes_and_of_the_way_there_and_back(monk
             [after] y = HardSwish(f)
         }"""
     )
-    kernels = {"before": [64.0], "q1": [32.0], "d1": [1.0, 2.0, 9.0], "island": [4.0], "q2": [8.0], "d2": [16.0]}
-    kernels |= {"island_gate": [128.0], "after": [256.0]}
-    monkeypatch.setattr(islands, "_kernels", lambda content, x: kernels)
+    kernels = {"before": 64.0, "q1": 32.0, "d1": 2.0, "island": 4.0, "q2": 8.0, "d2": 16.0}
+    kernels |= {"island_gate": 128.0, "after": 256.0}
+    monkeypatch.setattr(islands, "kernel_seconds", lambda content, x: kernels)
     assert islands.island_seconds(model, make_pixels(1), TALL, "uint8") == {"HardSwish": 142.0}
     del kernels["island"]
     assert islands.island_seconds(model, make_pixels(1), TALL, "uint8") == {}

@@ -145,6 +145,7 @@ def test_an_artifact_is_what_its_run_gives(teacher: Path, exported: Path) -> Non
     [
         (("--calibration", "minmax"), "--calibration shapes the int8 file; add --int8"),
         (("--calibration-images", "8", "--max-drop", "2"), "--calibration-images, --max-drop shape the int8 file"),
+        (("--symmetry", "symmetric"), "--symmetry shapes the int8 file; add --int8"),
         (("--int8", "--plan", "p.json", "--calibration", "entropy"), "without it, --calibration can be chosen"),
         (("--plan", "p.json", "--calibration-images", "8"), "without it, --calibration-images can be chosen"),
     ],
