@@ -15,6 +15,9 @@ from edgexfer.export.quantize import Int8, Witnesses
 from edgexfer.export.targets import form_for, target_of
 from edgexfer.preprocessing import Preprocessing
 
+INT8 = ".int8.onnx"
+"""How the name of an int8 file ends."""
+
 
 @dataclass(frozen=True)
 class ExportRequest:
@@ -136,7 +139,12 @@ class Files:
     @classmethod
     def beside(cls, out: Path) -> Files:
         """The files that an export to ``out`` may write."""
-        return cls(out, *(out.with_name(out.stem + end) for end in (".proof.json", ".int8.onnx", ".plan.json")))
+        return cls(out, *(out.with_name(out.stem + end) for end in (".proof.json", INT8, ".plan.json")))
+
+    @classmethod
+    def of_int8(cls, int8: Path) -> Files | None:
+        """The files of the export that wrote ``int8``; ``None`` for a name that no export gives."""
+        return cls.beside(int8.with_name(int8.name[: -len(INT8)] + ".onnx")) if int8.name.endswith(INT8) else None
 
 
 def check_request(request: ExportRequest, out: Path, pictures: Pictures) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgexfer.files import sha256_file
 from edgexfer.fold.onnxfile.folding import fold_graph
 from edgexfer.fold.onnxfile.source import read_onnx
 from edgexfer.runs import read_run, weights_sha256
+from edgexfer.workflows.verify_int8 import against_again
 
 
 def verify_artifact(path: Path, origin: Path | None = None) -> dict[str, Any]:
@@ -29,8 +31,8 @@ def verify_artifact(path: Path, origin: Path | None = None) -> dict[str, Any]:
 
     Args:
         path: The ONNX file.
-        origin: The run folder it was exported from, the float32 file it was quantized from, or the file that was
-            folded; ``None`` to look at the file alone.
+        origin: The run folder it was exported from (int8 too), the float32 file it was quantized from, or the file
+            that was folded; ``None`` to look at the file alone.
 
     Raises:
         ExportError: Something does not agree; all of it is told.
@@ -76,27 +78,25 @@ def _parent(promised: str, found: str, origin: Path) -> list[str]:
 def _against_run(
     path: Path, model: onnx.ModelProto, info: ArtifactInfo, folder: Path
 ) -> tuple[list[str], dict[str, Any]]:
-    if info.precision == "int8":
-        raise ExportError(
-            f"{str(path)!r} is int8: verify it against the float32 file that it was quantized from, and that one"
-            " against the run"
-        )
     from edgexfer.export.exporter import export_again
 
-    run = read_run(folder)
-    failures = _parent(info.parent_sha256, weights_sha256(folder), folder)
+    run, weights, int8 = read_run(folder), weights_sha256(folder), info.precision == "int8"
+    failures = [] if int8 else _parent(info.parent_sha256, weights, folder)
     if info.classes != run.classes:
         failures.append(f"it knows the classes {', '.join(info.classes[:5])}, the run {', '.join(run.classes[:5])}")
     if info.preprocessing != run.preprocessing:
         failures.append(f"its preprocessing is {info.preprocessing.to_dict()}, the run's {run.preprocessing.to_dict()}")
     form = Form(model.opset_import[0].version, model.ir_version)
     try:
-        again = export_again(nets.of_run(folder, run), info, form)
+        again = export_again(nets.of_run(folder, run), replace(info, parent_sha256=weights), form)
     except EdgexferError as error:
         return [*failures, str(error)], {}
-    failures += differences(model, again.model)
     proof = again.info.proof
-    return failures, {"fold_max_rel_error_f64": proof.fold_max_rel_error_f64, "max_abs_error": proof.max_abs_error}
+    figures: dict[str, Any] = {"fold_max_rel_error_f64": proof.fold_max_rel_error_f64}
+    if int8:
+        compared = against_again(path, model, info, again)
+        return [*failures, *compared.failures], figures | compared.to_dict()
+    return failures + differences(model, again.model), figures | {"max_abs_error": proof.max_abs_error}
 
 
 def _against_float32(model: onnx.ModelProto, info: ArtifactInfo, origin: Path) -> tuple[list[str], dict[str, Any]]:
