@@ -80,13 +80,32 @@ def before(weight: Tensor, bias: Tensor | None, bn: Affine, groups: int = 1) -> 
 
 
 def fit(value: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """``value`` in ``dtype``: subnormals become zero (they cost time and mean nothing); ``None`` if it overflows."""
-    limits = torch.finfo(dtype)
+    """``value`` in ``dtype``; ``None`` if it overflows.
+
+    Subnormals become zero (they cost time and mean nothing), but not in float16, whose begin at 6e-5 already.
+    """
     if not bool(torch.isfinite(value).all()):
         return None
-    flushed = torch.where(value.abs() < limits.tiny, torch.zeros((), dtype=value.dtype, device=value.device), value)
+    least = torch.finfo(dtype).tiny if dtype is not torch.float16 else 0.0
+    flushed = torch.where(value.abs() < least, torch.zeros((), dtype=value.dtype, device=value.device), value)
     cast = flushed.to(dtype)
     return cast if bool(torch.isfinite(cast).all()) else None
+
+
+def misfit(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> str | None:
+    """What becomes of a layer's weight and bias in ``dtype``: ``"overflow"``, ``"vanish"``, or ``None`` if they fit.
+
+    They vanish where rounding takes more than a digit of the largest number: all are below what ``dtype`` can hold.
+    """
+    values = [value for value in (weight, bias) if value.numel()]
+    fitted = [fit(value, dtype) for value in values]
+    largest = max((float(value.abs().max()) for value in values), default=0.0)
+    for value, cast in zip(values, fitted, strict=True):
+        if cast is None:
+            return "overflow"
+        if float((cast.double() - value).abs().max()) > torch.finfo(dtype).eps * largest:
+            return "vanish"
+    return None
 
 
 def _after_bias(bias: Tensor | None, bn: Affine) -> Tensor:

@@ -51,9 +51,8 @@ def exported_graph(net: nn.Module, method: str, example: Tensor) -> fx.Graph:
     """
     if any(modules.has_hooks(module) for module in net.modules()):
         raise FoldError(f"{type(net).__name__} has forward hooks")
-    wrapped = _Method(net, method).train(net.training)
-    for inner, outer in zip(net.modules(), list(wrapped.modules())[1:], strict=True):
-        outer.training = inner.training
+    wrapped = _Method(net, method)
+    wrapped.training = net.training  # not train(), which would set every layer of the network
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         batches = ({0: torch.export.Dim.AUTO},)

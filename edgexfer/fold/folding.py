@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,16 +35,22 @@ class _Seen:
     Attributes:
         ranks: The numbers of dimensions of what each BatchNorm gives.
         elements: How many numbers all of them give together.
+        converts: For each that gives another precision than it is given, from which to which; a frozen BatchNorm
+            multiplies and adds, which gives the higher of two, where torch's own keep that of their input.
     """
 
     outputs: list[Tensor] = field(default_factory=list)
     ranks: dict[str, set[int]] = field(default_factory=dict)
     elements: int = 0
+    converts: dict[str, str] = field(default_factory=dict)
 
-    def look(self, name: str, output: Tensor) -> None:
-        """Notes one output of the BatchNorm ``name``."""
+    def look(self, name: str, given: tuple[Any, ...], output: Tensor) -> None:
+        """Notes one call of the BatchNorm ``name``."""
         self.ranks.setdefault(name, set()).add(output.ndim)
         self.elements += output.numel()
+        if given and given[0].dtype is not output.dtype:
+            kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (given[0], output))
+            self.converts[name] = " into ".join(kinds)
 
 
 def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
@@ -65,7 +71,8 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     plan, seen = _planned(module, example)
     if not plan.folds:
         return Folded(module, plan, FoldProof(0.0, (), 0))
-    modes, dtypes, methods = {m: m.training for m in module.modules()}, precisions(module), methods_of(module)
+    modes = {name: part.training for name, part in module.named_modules()}
+    dtypes, methods = precisions(module), methods_of(module)
     device = _device(module)
     module.eval()
     _to_float64(module)
@@ -83,8 +90,8 @@ def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:
     restore_precision(module, done, dtypes)
     with _running(module, "after folding"):
         own = proof.end_to_end(seen.outputs, proof.run(module, methods, _suited(example, module)))
-    for part in module.modules():
-        part.training = modes.get(part, part.training)
+    for name, part in module.named_modules():
+        part.training = modes[name]
     module.to(device)
     layers = tuple((name, errors[name]) for name in proof.sites_of(done))
     largest = max([outputs, *errors.values()])
@@ -120,16 +127,24 @@ def _planned(module: nn.Module, example: Tensor, traced: Trace | None = None) ->
         seen.outputs = proof.run(module, methods_of(module), _suited(example, module))
     for part, mode in modes.items():
         part.training = mode
-    return make_plan(module, traced, seen.ranks), seen
+    return make_plan(module, traced, seen.ranks, seen.converts), seen
 
 
 @contextlib.contextmanager
 def _looking(net: nn.Module) -> Iterator[_Seen]:
     """Notes what goes through each BatchNorm while the block runs."""
     seen = _Seen()
-    names = [name for name, module in net.named_modules() if modules.is_batchnorm(module)]
-    with proof.watched(net, names, seen.look):
+    batchnorms = {name: module for name, module in net.named_modules() if modules.is_batchnorm(module)}
+
+    def noting(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
+        return lambda module, given, output: seen.look(name, given, output)
+
+    handles = [module.register_forward_hook(noting(name)) for name, module in batchnorms.items()]
+    try:
         yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextlib.contextmanager
@@ -149,7 +164,7 @@ def _copied(net: nn.Module) -> nn.Module:
 
 
 def _device(net: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 def _to_float64(net: nn.Module) -> None:
@@ -160,7 +175,7 @@ def _to_float64(net: nn.Module) -> None:
 
 def _suited(example: Tensor, net: nn.Module) -> Tensor:
     """The example on the network's device and, if it is floating-point, in the network's precision."""
-    first: Any = next((p for p in net.parameters() if p.is_floating_point()), example)
+    first: Any = next((t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()), example)
     return example.to(first.device, first.dtype if example.is_floating_point() else example.dtype)
 
 

@@ -30,6 +30,7 @@ class _Planner:
     modules: dict[str, nn.Module]
     trace: Trace
     ranks: Mapping[str, Set[int]]
+    converts: Mapping[str, str]
     calls: dict[str, list[fx.Node]] = field(init=False)
     melted: dict[str, list[Fold]] = field(default_factory=dict)
 
@@ -74,6 +75,8 @@ class _Planner:
             return f"it {reason}"
         if self._is_read(name):
             return "its parameters are read outside the layer"
+        if name in self.converts:
+            return f"it turns {self.converts[name]}, which no layer beside it would do"
         return None if name in self.calls else "the forward pass never calls it"
 
     def _check(self, target: str, name: str, found: list[fx.Node], side: str) -> None:
@@ -180,15 +183,18 @@ class _Planner:
 _TAKES_BEFORE = (*modules.CONVOLUTIONS, nn.Linear)
 
 
-def make_plan(net: nn.Module, trace: Trace, ranks: Mapping[str, Set[int]]) -> FoldPlan:
+def make_plan(
+    net: nn.Module, trace: Trace, ranks: Mapping[str, Set[int]], converts: Mapping[str, str] | None = None
+) -> FoldPlan:
     """The plan for ``net``.
 
     Args:
         net: The network in the mode in which it will be used.
         trace: Its graphs.
         ranks: For each BatchNorm, the numbers of dimensions its input had with the example.
+        converts: For each BatchNorm that gave another precision than it was given, from which to which.
     """
-    return _Planner(dict(net.named_modules()), trace, ranks).plan()
+    return _Planner(dict(net.named_modules()), trace, ranks, converts or {}).plan()
 
 
 def keep_all(net: nn.Module, reason: str) -> FoldPlan:

@@ -15,8 +15,8 @@ from edgexfer.fold.values import Fold, FoldPlan, Kept
 def fold_in_place(net: nn.Module, plan: FoldPlan, dtypes: Mapping[str, torch.dtype]) -> FoldPlan:
     """Carries out ``plan`` on ``net``, whose tensors are float64, and returns what was really done.
 
-    A fold whose weights would overflow in the layer's own precision is left out, and so is what was to follow it
-    into the same layer.
+    A fold whose weights would overflow or vanish in the layer's own precision is left out, and so is what was to
+    follow it into the same layer.
 
     Args:
         net: The network, changed in place: layers get new weights and a bias, BatchNorm layers become identities.
@@ -53,9 +53,8 @@ def _fold_one(
         layer = layers[fold.conv]
         dtype = dtypes[_measure(layer, f"{fold.conv}.weight")]
         weight, bias = folded_tensors(layer, numbers, fold.side)
-        fitted = algebra.fit(weight, dtype), algebra.fit(bias, dtype)
-        if fitted[0] is None or fitted[1] is None:
-            return f"the folded weights of {fold.conv!r} would overflow in {str(dtype).removeprefix('torch.')}"
+        if (lost := algebra.misfit(weight, bias, dtype)) is not None:
+            return f"the folded weights of {fold.conv!r} would {lost} in {str(dtype).removeprefix('torch.')}"
         ready.append((layer, weight, bias))
     for layer, weight, bias in ready:
         _set(layer, weight, bias)
@@ -98,7 +97,7 @@ def precisions(net: nn.Module) -> dict[str, torch.dtype]:
 def restore_precision(net: nn.Module, plan: FoldPlan, dtypes: Mapping[str, torch.dtype]) -> None:
     """Brings the folded network from float64 back to the precision each tensor had.
 
-    A tensor that folding made takes its layer's precision, without subnormals; all others come back bit by bit.
+    A tensor that folding made takes its layer's precision; all others come back bit by bit.
     """
     made = {f"{fold.conv}.{key}" for fold in plan.folds for key in ("weight", "bias")}
     for path, (slots, key) in tensor_slots(net).items():

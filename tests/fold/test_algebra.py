@@ -100,12 +100,34 @@ def test_compose() -> None:
     assert_close(x * both.scale[:, None] + both.shift[:, None], expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fit_flushes_subnormals(dtype: torch.dtype) -> None:
     tiny = torch.finfo(dtype).tiny
     fitted = algebra.fit(torch.tensor([tiny, tiny / 2, -tiny / 2, 1.0], dtype=torch.float64), dtype)
     assert fitted is not None and fitted.dtype is dtype
     assert fitted.tolist() == [tiny, 0.0, 0.0, 1.0]
+
+
+def test_fit_keeps_those_of_float16() -> None:
+    fitted = algebra.fit(torch.tensor([2.0**-14, 2.0**-20, -(2.0**-24), 2.0**-26], dtype=torch.float64), torch.float16)
+    assert fitted is not None and fitted.tolist() == [2.0**-14, 2.0**-20, -(2.0**-24), 0.0]
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "dtype", "expected"),
+    [
+        (1.0, 1e-9, torch.float16, None),
+        (1e-4, 0.0, torch.float16, None),
+        (0.0, 0.0, torch.float16, None),
+        (1e-6, 1e-7, torch.float16, "vanish"),
+        (1e-40, 0.0, torch.float32, "vanish"),
+        (1e-40, 1.0, torch.bfloat16, None),
+        (1.0, 7e4, torch.float16, "overflow"),
+    ],
+)
+def test_misfit(weight: float, bias: float, dtype: torch.dtype, expected: str | None) -> None:
+    values = [torch.tensor([value, 0.0], dtype=torch.float64) for value in (weight, bias)]
+    assert algebra.misfit(*values, dtype) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgexfer.fold import Folded
+from edgexfer.fold.folding import plan_and_graphs
+from tests.batchnorms import lived_in
 
 Folder = Callable[..., Folded]
 SHAPE = (1, 3, 9, 9)
@@ -69,6 +72,18 @@ def test_a_second_consumer(fold: Folder) -> None:
 def test_reading_the_shape_in_between(fold: Folder) -> None:
     folded = fold(Shaped(lambda n, x: n.bn(y := n.conv(x)).reshape(y.shape[0], -1)), 2, 3, 9, 9)
     assert folded.plan.folded == 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_each_layer_keeps_its_own_mode(training: bool, fold: Folder) -> None:
+    net = lived_in(Shaped(lambda n, x: n.bn(n.conv(x)))).train(training)
+    net.bn.train(not training)  # frozen in a network that learns, or left in training by mistake
+    plan = fold(net, *SHAPE, randomise=False).plan
+    assert plan.folded == training and net.bn.training is not training
+    if not training:
+        assert plan.kept[0].reason.startswith("it is in training mode")
+    plan_and_graphs(net, torch.randn(SHAPE))
+    assert net.bn.training is not training
 
 
 def test_a_weight_read_by_itself(fold: Folder) -> None:

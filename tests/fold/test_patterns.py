@@ -158,6 +158,11 @@ def test_frozen_batchnorm(fold: Folder) -> None:
     assert isinstance(folded.module[3].weight, torch.Tensor)
 
 
+def test_a_network_of_buffers_only(fold: Folder) -> None:
+    net = nn.Sequential(nn.BatchNorm2d(3, affine=False), FrozenBatchNorm2d(3))
+    assert pairs(fold(net, 2, 3, 6, 6).plan) == [("0", "1", "after")]
+
+
 def test_frozen_batchnorm_in_a_training_network(fold: Folder) -> None:
     net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
     net.train()

@@ -223,6 +223,28 @@ def test_overflow_is_refused_and_later_ones_stay_too() -> None:
     ]
 
 
+def test_weights_that_half_precision_cannot_hold_are_kept() -> None:
+    from edgexfer.fold import fold_batchnorm
+
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+    with torch.no_grad():
+        for tensor in (net[1].weight, net[1].bias):
+            tensor.fill_(1e-6)
+    (kept,) = fold_batchnorm(net.half(), torch.randn(SHAPE)).plan.kept
+    assert kept.reason == "the folded weights of '0' would vanish in float16"
+
+
+def test_a_frozen_batchnorm_of_higher_precision_is_kept() -> None:
+    from edgexfer.fold import fold_batchnorm
+    from edgexfer.torchvision_import import import_torchvision
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3).half(), import_torchvision().ops.FrozenBatchNorm2d(4)).eval()
+    folded = fold_batchnorm(net, torch.randn(SHAPE))
+    assert folded.plan.kept[0].reason == "it turns float16 into float32, which no layer beside it would do"
+    assert folded.module(torch.randn(SHAPE).half()).dtype is torch.float32
+    assert fold_batchnorm(net.half(), torch.randn(SHAPE)).plan.folded == 1
+
+
 class Beside(nn.Module):
     """Takes a BatchNorm of ``x``, and something else of ``x`` before the convolution reads the first."""
 

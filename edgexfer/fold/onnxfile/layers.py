@@ -95,9 +95,9 @@ class Layer:
         weight, leaked = algebra.before_linear(rows, np.zeros(self.channels), bn, len(rows) // len(bn.scale))
         return replace(self, weight=weight.T if self.transposed else weight, bias=self.bias + self.alpha * leaked)
 
-    def fits(self) -> bool:
-        """Whether its constants can be written in its own precision."""
-        return all(algebra.fit(value, self.dtype) is not None for value in (self.weight, self.bias))
+    def misfit(self) -> str | None:
+        """What becomes of its constants in its own precision (``algebra.misfit``); ``None`` if they can be written."""
+        return algebra.misfit(self.weight, self.bias, self.dtype)
 
 
 def read_layer(view: View, index: int) -> Layer:

@@ -141,8 +141,8 @@ class _Planner:
 
     def _take(self, step: Step, layer: Layer) -> None:
         """Notes that ``layer`` now does the work of the step's BatchNorm too."""
-        if not layer.fits():
-            raise No(f"the folded weights of {self.view.called(step.layer)} would overflow in {layer.dtype}")
+        if (lost := layer.misfit()) is not None:
+            raise No(f"the folded weights of {self.view.called(step.layer)} would {lost} in {layer.dtype}")
         (self.batchnorms if step.layer in self.batchnorms else self.layers)[step.layer] = layer
         self.melted[step.batchnorm] = step
 
@@ -240,7 +240,7 @@ class _Planner:
             return False
         offset = affine.shift / affine.scale
         scaled = layer.preceded_by(Affine(affine.scale, np.zeros_like(offset)))
-        if algebra.fit(offset, bn.dtype) is None or not scaled.fits():
+        if algebra.fit(offset, bn.dtype) is None or scaled.misfit() is not None:
             return False
         self.layers[layer.index] = scaled
         self.offsets[index] = (Affine(np.ones_like(offset), offset), rank)

@@ -299,6 +299,21 @@ def test_weights_that_would_overflow_are_kept() -> None:
     assert plan.folded == 0 and "would overflow in float16" in plan.kept[0].reason
 
 
+def test_small_weights_of_half_precision_are_folded_as_they_are_or_kept() -> None:
+    for gamma, folded in ((1e-4, 1), (1e-6, 0)):
+        net = Net(1, 2, 3, 3, dtype=np.float16)
+        constants = [net.tensor(np.full(2, v)) for v in (gamma, 0.0, 0.0, 1.0)]
+        net.add("BatchNormalization", net.conv("x", 2, 2, bias=False), *constants, epsilon=1e-5)
+        (wanted,) = (numpy_helper.to_array(t).astype(float) * gamma for t in net.tensors if len(t.dims) == 4)
+        result = fold_graph(net.model())
+        assert result.plan.folded == folded
+        if folded:
+            (found,) = (numpy_helper.to_array(t) for t in result.model.graph.initializer if len(t.dims) == 4)
+            assert np.abs(found - wanted).max() <= 2e-3 * np.abs(wanted).max()
+        else:
+            assert "would vanish in float16" in result.plan.kept[0].reason
+
+
 def test_half_precision_is_folded_in_float64() -> None:
     net = Net(2, 3, 6, 6, dtype=np.float16)
     net.bn(net.conv("x", 4, 3), 4)
