@@ -213,11 +213,11 @@ def pictures_for(traits: Traits, net: nn.Module, seed: int, *, judged: bool = Fa
     return torch.randn(*shape, CHANNELS, *[length] * dimensions, generator=generator)
 
 
-def computed(net: nn.Module, pictures: Tensor) -> Tensor:
+def computed(net: nn.Module, pictures: Tensor, method: str = "forward") -> Tensor:
     """What a network gives in its mode, in float64 with its weights as they are stored; the same lots are drawn."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        given: Tensor = copy.deepcopy(net).double()(pictures.double())
+        given: Tensor = getattr(copy.deepcopy(net).double(), method)(pictures.double())
         return given
 
 
@@ -230,8 +230,23 @@ def runs(net: nn.Module, pictures: Tensor) -> bool:
     return True
 
 
+def unsteady(net: nn.Module, pictures: Tensor) -> bool:
+    """Whether a few roundings of float64 behind each layer move what it gives further than a proof may allow."""
+    net, lots = copy.deepcopy(net).eval(), torch.Generator().manual_seed(0)
+    methods = ["forward", *(["embed"] if isinstance(net, Parted) else [])]
+    expected = [computed(net, pictures, method) for method in methods]
+
+    def rounded(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+        return output * (1 + 1e-15 * torch.randn(output.shape, generator=lots, dtype=output.dtype))
+
+    for module in net.modules():
+        module.register_forward_hook(rounded)
+    pairs = zip(expected, (computed(net, pictures, method) for method in methods), strict=True)
+    return any(float((a - b).abs().max()) > 1e-10 * float(a.abs().max()) for a, b in pairs)
+
+
 def shaken(folded: Folded, sign: Tensor) -> nn.Module:
-    """The folded network with every weight that folding made moved by one rounding, up or down."""
+    """The folded network with every weight that folding made moved by the largest rounding, up or down."""
     net = copy.deepcopy(folded.module).double()
     for fold in dict.fromkeys(fold.conv for fold in folded.plan.folds):
         made, stored = net.get_submodule(fold), folded.module.get_submodule(fold)
@@ -239,7 +254,7 @@ def shaken(folded: Folded, sign: Tensor) -> nn.Module:
             limits = torch.finfo(getattr(stored, key).dtype)
             value = getattr(made, key).data
             lots = torch.where(torch.rand(value.shape, generator=sign) < 0.5, -1.0, 1.0).double()
-            value += lots * (value.abs() + limits.smallest_normal) * limits.eps
+            value += lots * (value.abs() + limits.smallest_normal) * limits.eps / 2
     return net
 
 
@@ -252,7 +267,7 @@ def judge(net: nn.Module, folded: Folded, pictures: Tensor) -> None:
         return
     sign = torch.Generator().manual_seed(0)
     moved = max(float((computed(shaken(folded, sign), pictures) - found).abs().max()) for _ in range(3))
-    assert float((found - expected).abs().max()) <= 10 * moved + 1e-10 * float(expected.abs().max())
+    assert float((found - expected).abs().max()) <= 5 * moved + 1e-10 * float(expected.abs().max())
 
 
 def all_modes(net: nn.Module, folded: Folded) -> Iterator[tuple[nn.Module, Folded]]:
@@ -314,7 +329,8 @@ def test_folding_proves_itself_or_refuses(steps: list[Any], traits: Traits, seed
     try:
         folded = fold_batchnorm(net, pictures)
     except FoldError as error:
-        assert "does not run on the example" in str(error) and not runs(net, own)
+        why = {"does not run on the example": not runs(net, own), "folding changed": unsteady(net, pictures)}
+        assert any(true and said in str(error) for said, true in why.items()), error
         return
 
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
