@@ -2,8 +2,8 @@
 
 An operator whose definition did not change between the two stays as it is. Of those that changed, the ones below mean
 the same on the float tensors of a classifier (new types, or new attributes that say what was always so), or are written
-in the older way; every other one is refused. The file is checked against the older definitions and compared with
-PyTorch afterwards like any other.
+in the older way, LayerNormalization in the steps that it is made of; every other one is refused. The file is checked
+against the older definitions and compared with PyTorch afterwards like any other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -20,10 +21,12 @@ from edgexfer.export.targets import Form, oldest_runtime
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
 SAME_MEANING = frozenset(
-    "Add Sub Mul Div Pow Relu LeakyRelu PRelu Where Identity Shape BatchNormalization Reshape Pad Resize".split()
+    "Add Sub Mul Div Pow Relu LeakyRelu PRelu Where Identity BatchNormalization Reshape Pad Resize ScatterND".split()
 )
 REDUCTIONS = frozenset(f"Reduce{kind}" for kind in "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split())
 SIXTH = 1 / 6
+WHOLE = 2**63 - 1
+"""The end of a shape, however long it is."""
 
 
 def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
@@ -57,6 +60,12 @@ def _lowered(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
     kind = node.op_type
     if _version(kind, view.opset) == _version(kind, form.opset):
         yield node
+    elif kind == "Shape":
+        yield from _shape_slice(node)
+    elif kind == "LayerNormalization":
+        yield from _layer_norm(view, index, form)
+    elif kind == "CastLike":
+        yield _cast(view, index, form)
     elif kind in SAME_MEANING:
         yield _plainer(view, index, form)
     elif kind in REDUCTIONS:
@@ -74,6 +83,66 @@ def hard_swish(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     gate = f"{node.output[0]}_gate"
     yield helper.make_node("HardSigmoid", [node.input[0]], [gate], name=f"{node.name}_gate", alpha=SIXTH, beta=0.5)
     yield helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name)
+
+
+def _shape_slice(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """A part of a shape is cut out of the whole; before opset 15, Shape gave nothing else."""
+    start, end = (int(attribute(node, name, usual)) for name, usual in (("start", 0), ("end", WHOLE)))
+    if start == 0 and end == WHOLE:
+        yield helper.make_node("Shape", [node.input[0]], list(node.output), name=node.name)
+        return
+    whole, first, last = (f"{node.output[0]}_{part}" for part in ("whole", "first", "last"))
+    yield helper.make_node("Shape", [node.input[0]], [whole], name=f"{node.name}_whole")
+    yield _constant(first, np.array([start], np.int64))
+    yield _constant(last, np.array([end], np.int64))
+    yield helper.make_node("Slice", [whole, first, last], list(node.output), name=node.name)
+
+
+def _layer_norm(view: View, index: int, form: Form) -> Iterator[onnx.NodeProto]:
+    """LayerNormalization in the steps of its definition, y = (x - mean) / sqrt(variance + eps) * scale + bias.
+
+    They stand as older runtimes look for them, to compute all at once what opset 17 gave a name.
+    """
+    node = view.nodes[index]
+    axis, rank = int(attribute(node, "axis", -1)), view.ranks.get(node.input[0])
+    if len([name for name in node.output if name]) != 1 or attribute(node, "stash_type", 1) != 1:
+        raise _too_new(view, index, form)
+    if axis >= 0 and rank is None:
+        raise _too_new(view, index, form)
+    axes = list(range(axis if axis < 0 else axis - (rank or 0), 0))
+    x, scale, bias, result = node.input[0], node.input[1], input_of(node, 2), node.output[0]
+
+    def step(kind: str, inputs: list[str], part: str, **attributes: Any) -> onnx.NodeProto:
+        output = f"{result}_{part}" if part else result
+        return helper.make_node(kind, inputs, [output], name=f"{view.labels[index]}_{part or kind}", **attributes)
+
+    epsilon = np.array(attribute(node, "epsilon", 1e-5), np.float32)
+    yield _constant(f"{result}_epsilon", epsilon)
+    yield _constant(f"{result}_two", np.array(2, np.float32))
+    yield step("ReduceMean", [x], "mean", axes=axes, keepdims=1)
+    yield step("Sub", [x, f"{result}_mean"], "centred")
+    yield step("Pow", [f"{result}_centred", f"{result}_two"], "squared")
+    yield step("ReduceMean", [f"{result}_squared"], "variance", axes=axes, keepdims=1)
+    yield step("Add", [f"{result}_variance", f"{result}_epsilon"], "above_zero")
+    yield step("Sqrt", [f"{result}_above_zero"], "deviation")
+    yield step("Div", [f"{result}_centred", f"{result}_deviation"], "normalised")
+    yield step("Mul", [f"{result}_normalised", scale], "scaled" if bias else "")
+    if bias:
+        yield step("Add", [f"{result}_scaled", bias], "")
+
+
+def _cast(view: View, index: int, form: Form) -> onnx.NodeProto:
+    """Before opset 15 the type had to be said."""
+    node = view.nodes[index]
+    known = {t.name: t.data_type for t in view.model.graph.initializer}
+    known |= {v.name: v.type.tensor_type.elem_type for v in (*view.model.graph.value_info, *view.model.graph.input)}
+    if not known.get(node.input[1]):
+        raise _too_new(view, index, form)
+    return helper.make_node("Cast", [node.input[0]], list(node.output), name=node.name, to=known[node.input[1]])
+
+
+def _constant(name: str, value: np.ndarray) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(value))
 
 
 def _plainer(view: View, index: int, form: Form) -> onnx.NodeProto:

@@ -94,12 +94,15 @@ def test_a_file_that_reads_back_otherwise_is_an_error(tmp_path: Path, monkeypatc
         export_network(SmallNet().eval(), request_for(), tmp_path / "s.onnx", pictures=pictures_for())
 
 
-def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, **attributes: object) -> onnx.ModelProto:
+INT64 = onnx.TensorProto.INT64
+
+
+def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, gives: int = 1, **attributes: object) -> onnx.ModelProto:
     names = [f"c{i}" for i in range(len(inputs))]
     made = [f"y{i}" for i in range(outputs)]
     node = helper.make_node(kind, ["x", *names], made, name="it", **attributes)
     tensors = [numpy_helper.from_array(v, n) for n, v in zip(names, inputs, strict=True)]
-    results = [helper.make_tensor_value_info(name, 1, None) for name in made]
+    results = [helper.make_tensor_value_info(name, gives, None) for name in made]
     info = helper.make_tensor_value_info("x", 1, [2, 4, 3, 5])
     built = helper.make_graph([node], "g", [info], results, tensors)
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -121,6 +124,15 @@ def one_node(kind: str, *inputs: np.ndarray, outputs: int = 1, **attributes: obj
         one_node("BatchNormalization", *np.linspace(0.5, 2, 16, dtype=np.float32).reshape(4, 4), training_mode=0),
         one_node("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1])),
         one_node("LeakyRelu", alpha=0.2),
+        one_node("ScatterND", np.array([[0], [1]]), np.zeros((2, 4, 3, 5), np.float32), reduction="none"),
+        one_node("CastLike", np.array([1, 2]), gives=INT64),
+        one_node("Shape", gives=INT64),
+        one_node("Shape", gives=INT64, start=1, end=3),
+        one_node("Shape", gives=INT64, start=-2),
+        one_node("Shape", gives=INT64, end=-9),
+        one_node("LayerNormalization", *np.linspace(0.5, 2, 10, dtype=np.float32).reshape(2, 5)),
+        one_node("LayerNormalization", np.linspace(0.5, 2, 5, dtype=np.float32), axis=-1, epsilon=0.5),
+        one_node("LayerNormalization", *np.linspace(-1, 2, 30, dtype=np.float32).reshape(2, 3, 5), axis=2),
         one_node("Resize", np.array([], np.float32), np.array([1, 1, 2, 2], np.float32), mode="nearest"),
     ],
     ids=lambda m: m.graph.node[0].op_type,
@@ -136,17 +148,28 @@ def test_older_forms_compute_the_same(model: onnx.ModelProto, opset: int) -> Non
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-5)
 
 
+def test_what_layer_normalization_is_made_of_is_its_definition() -> None:
+    x = np.random.default_rng(0).normal(3, 2, (2, 4, 3, 5)).astype(np.float32)
+    scale, bias = np.linspace(-1, 2, 30).reshape(2, 3, 5)
+    model = one_node("LayerNormalization", scale.astype(np.float32), bias.astype(np.float32), axis=2, epsilon=0.25)
+    found = open_session(graph.to_bytes(lower(model, Form(13, 7)))).run(None, {"x": x})[0]
+    wide = x.astype(np.float64)
+    mean, variance = wide.mean((2, 3), keepdims=True), wide.var((2, 3), keepdims=True)
+    np.testing.assert_allclose(found, (wide - mean) / np.sqrt(variance + 0.25) * scale + bias, rtol=0, atol=2e-6)
+
+
 def test_an_attribute_that_says_what_was_always_so_is_left_out() -> None:
-    assert not lower(one_node("Shape", start=0), Form(13, 7)).graph.node[0].attribute
+    assert not lower(one_node("Shape", start=0, gives=INT64), Form(13, 7)).graph.node[0].attribute
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        one_node("LayerNormalization", np.ones(5, np.float32)),
+        one_node("LayerNormalization", np.ones(5, np.float32), outputs=2),
+        one_node("LayerNormalization", np.ones(5, np.float32), stash_type=11),
         one_node("Mish"),
         one_node("Reshape", np.array([0, 60]), allowzero=1),
-        one_node("Shape", end=0),
+        one_node("ScatterND", np.array([[0]]), np.ones((1, 4, 3, 5), np.float32), reduction="add"),
         one_node("BatchNormalization", *np.ones((4, 4), np.float32), training_mode=1),
         one_node("Split", outputs=3, num_outputs=3, axis=1),
     ],
