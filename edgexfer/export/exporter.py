@@ -23,7 +23,7 @@ from edgexfer.export.progress import Bar
 from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
-from edgexfer.export.torch_onnx import to_onnx
+from edgexfer.export.torch_onnx import check_size, to_onnx
 from edgexfer.files import FORMAT, refuse_overwrite, write_json
 from edgexfer.fold.onnxfile.plan import is_scaled
 
@@ -97,6 +97,7 @@ def export_network(
         QuantizationError: The int8 file cannot be made or is of no use; the float32 one is written.
     """
     check_request(request, out, pictures)
+    check_size(net)
     files = Files.beside(out)
     plan = read_plan(request.plan) if request.int8 and request.plan is not None else None
     follows_own = is_same(files.plan, request.plan)

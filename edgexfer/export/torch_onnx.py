@@ -26,9 +26,11 @@ from edgexfer.errors import ExportError
 from edgexfer.export import graph, heads
 from edgexfer.export.metadata import INPUTS
 from edgexfer.export.runtime import OUTPUTS
+from edgexfer.fold.onnxfile.source import LARGEST_BYTES
 from edgexfer.preprocessing import Preprocessing
 
 _HIDDEN_DOMAIN = "edgexfer.kept"
+FLOAT32_BYTES = 4
 
 
 class Network(Protocol):
@@ -111,6 +113,21 @@ def to_onnx(net: nn.Module, preprocessing: Preprocessing, kind: str = "uint8") -
     return model
 
 
+def check_size(net: nn.Module) -> None:
+    """Refuses a network that no ONNX file can hold, before anything is computed or copied.
+
+    Raises:
+        ExportError: Its parameters alone are too large.
+    """
+    parameters = sum(p.numel() for p in net.parameters())
+    size = parameters * FLOAT32_BYTES
+    if size > LARGEST_BYTES:
+        raise ExportError(
+            f"the network's {parameters:,} parameters take {size / 1e9:.2f} GB in float32; one ONNX file holds"
+            f" {LARGEST_BYTES / 1e9:.2f} GB at most: choose a smaller network, or distill this one into one"
+        )
+
+
 def _example(preprocessing: Preprocessing, kind: str) -> torch.Tensor:
     height, width = preprocessing.input_size
     if kind not in INPUTS:
@@ -159,7 +176,7 @@ def _export(wrapped: WithEmbedding, example: torch.Tensor, name: str) -> onnx.Mo
             if program is None:
                 raise ExportError("torch.onnx.export returned nothing; expected a program")
             _optimise(program.model)
-            return onnx.load_from_string(program.model_proto.SerializeToString())
+            return onnx.load_from_string(graph.to_bytes(program.model_proto))
     except ExportError:
         raise
     except Exception as error:
