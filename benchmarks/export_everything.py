@@ -1,6 +1,6 @@
 """Exports every classification network of torchvision and compares each file with PyTorch on real pictures.
 
-    python benchmarks/export_everything.py DATA                      # all of them: some 20 minutes of one core
+    python benchmarks/export_everything.py DATA                      # all of them: most of an hour of one core
     python benchmarks/export_everything.py DATA resnet18 swin_t
     python benchmarks/export_everything.py DATA --size 224
 
