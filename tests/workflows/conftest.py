@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from edgexfer.training import Recipe, Silent
 from edgexfer.workflows.data import DataChoice
 from edgexfer.workflows.train import Start, Target, finetune_data
+from tests.workflows.exporting import run
 
 COLOURS = {"blue": (30, 40, 220), "green": (20, 200, 50), "red": (220, 40, 30)}
 
@@ -47,4 +50,16 @@ def teacher(colours: Path, small_net: str, tmp_path_factory: pytest.TempPathFact
     recipe = Recipe(epochs=12, batch_size=8, lr=0.01, image_size=32)
     target = Target(out, argv=("edgexfer", "finetune"))
     finetune_data(DataChoice(str(colours)), Start(small_net), recipe, target, Silent())
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The teacher's run as float32 and int8."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("exported") / "colours.onnx"
+    done = run("export", teacher, "--int8", "--max-drop", "5", "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert set(value["int8"]) >= {"recommended", "speedup", "top1", "top1_float32"}
     return out
