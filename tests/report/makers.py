@@ -158,6 +158,7 @@ def make_int8_proof(artifact: str) -> dict[str, Any]:
     trace += [
         {"step": "front", "float_layers": layers[:1], "cpu_s": 3.2e-4, "against_cpu_s": 3.8e-4},
         {"step": "front", "float_layers": layers[:2], "cpu_s": 3.7e-4, "against_cpu_s": 3.2e-4},
+        {"step": "slow", "float_layers": [layers[0], layers[2]], "cpu_s": 3.3e-4, "against_cpu_s": 3.2e-4},
         {"step": "loss", "float_layers": layers[:1], "loss_points": 2.3},
         {"step": "layer", "layer": layers[1], "gain": 4.1e-3, "cost_s": 2.0e-5},
         {"step": "layer", "layer": layers[2], "gain": -1.0e-4, "cost_s": 1.0e-5},

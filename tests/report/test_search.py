@@ -43,6 +43,7 @@ def test_what_was_tried_in_float32_says_what_it_did_and_what_was_kept(make: Any)
     assert told == [
         ("conv 1", "1", "speed", "–", ""),
         ("conv 1 to conv 2", "2", "speed", "–", "kept so"),
+        ("conv 1 to conv 3", "2", "speed", "–", ""),
         ("conv 1", "1", "accuracy", "2.30", ""),
         ("conv 1 to conv 2", "2", "accuracy", "0.40", "kept so"),
     ]
