@@ -208,12 +208,12 @@ def _prove(model: onnx.ModelProto, answers: _Answers, folding: Folding, request:
         batchnorm_kept=folding.kept,
         proof=Proof(
             folding.max_rel_error_f64,
-            max(proven.max_abs_error, on_golden.max_abs_error),
+            proven.max_abs_error,
             proven.top1_agreement,
             len(answers.images),
         ),
         cut=request.cut,
-        golden=golden_of(on_golden.logits, SEED, tolerance_of(on_golden.logits)),
+        golden=golden_of(on_golden.logits, SEED, max(on_golden.tolerance, tolerance_of(on_golden.logits))),
     )
     return Proven(*graph.attach(model, info))
 

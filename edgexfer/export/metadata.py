@@ -33,7 +33,8 @@ class Proof:
 
     Attributes:
         fold_max_rel_error_f64: Largest relative error of folding in float64, ``None`` when nothing was folded.
-        max_abs_error: Largest difference of a logit: float32 against PyTorch, int8 against the float32 artifact.
+        max_abs_error: Largest difference of a logit: float32 against PyTorch on the real images (without any, on the
+            golden samples), int8 against the float32 artifact on both.
         top1_agreement: Fraction of pictures on which both name the same class.
         images: Real pictures compared; 0 when there were only the golden samples.
     """
