@@ -112,11 +112,7 @@ def export_network(
     _write(files.float32, content, form)
     if request.force:
         remove_strangers(files, content, proven.info.digest, say, read=[request.plan])
-    proof = {"format": FORMAT, "artifact": out.name, "float32": proven.info.to_dict()["proof"], "form": asdict(form)}
-    if folding.proofs:
-        proof["fold"] = folding.to_dict()
-    if machine is not None:
-        proof["target"] = asdict(machine)
+    proof = _proof_of(out, proven.info, folding, form, machine)
     write_json(files.proof, proof)
     say(_sentence(out, proven.info))
     say(_form_words(form, machine))
@@ -124,14 +120,7 @@ def export_network(
     if not request.int8:
         return result
     source = Source(proven.model, proven.info, content)
-    witnesses = Witnesses(pictures.images, pictures.labels)
-    options = Options(
-        target=machine.arithmetic if machine else None,
-        calibration=request.calibration,
-        symmetry=request.symmetry,
-        max_drop=request.max_drop,
-        tuning=pictures.tuning,
-    )
+    witnesses, options = Witnesses(pictures.images, pictures.labels), _options(request, machine, pictures)
     made = quantize(source, witnesses, pictures.calibration, plan=plan, options=options, say=say, bar=bar)
     _write(files.int8, made.content, form)
     if not follows_own:
@@ -216,6 +205,26 @@ def _prove(model: onnx.ModelProto, answers: _Answers, folding: Folding, request:
         golden=golden_of(on_golden.logits, SEED, max(on_golden.tolerance, tolerance_of(on_golden.logits))),
     )
     return Proven(*graph.attach(model, info))
+
+
+def _options(request: ExportRequest, machine: Target | None, pictures: Pictures) -> Options:
+    return Options(
+        target=machine.arithmetic if machine else None,
+        calibration=request.calibration,
+        symmetry=request.symmetry,
+        max_drop=request.max_drop,
+        tuning=pictures.tuning,
+    )
+
+
+def _proof_of(out: Path, info: ArtifactInfo, folding: Folding, form: Form, machine: Target | None) -> dict[str, Any]:
+    """What the proof file says of the float32 file."""
+    proof = {"format": FORMAT, "artifact": out.name, "float32": info.to_dict()["proof"], "form": asdict(form)}
+    if folding.proofs:
+        proof["fold"] = folding.to_dict()
+    if machine is not None:
+        proof["target"] = asdict(machine)
+    return proof
 
 
 def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:

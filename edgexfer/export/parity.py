@@ -9,6 +9,7 @@ that up until the roundings of float32 themselves show, in either runtime.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -28,6 +29,8 @@ EMBEDDED_BATCHES = 3
 """Batches whose embedding is compared too, one of each size; logits follow from it in all of them."""
 ROUNDINGS = 16
 """How many times float32's own error in PyTorch another order of the same sums may make."""
+MOST_EXPLAINED = 0.05
+"""Of the largest value: where roundings alone would allow more than that, a comparison says nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def reference(
     finally:
         for module in was_training:
             module.training = True
-    exact = (lambda: _in_float64(net, pixels, preprocessing)) if dtype is torch.float32 else None
+    exact = functools.cache(lambda: _in_float64(net, pixels, preprocessing)) if dtype is torch.float32 else None
     answers = Reference(np.concatenate(logits), np.concatenate(embedding), exact)
     if not (np.isfinite(answers.logits).all() and np.isfinite(answers.embedding).all()):
         raise ExportError("the network answers with NaN or infinity on real pictures; train it again before exporting")
@@ -133,7 +136,8 @@ def compare(content: bytes, pixels: np.ndarray, expected: Reference, preprocessi
             raise ExportError(f"ONNX Runtime gives {name} of shape {found.shape}, PyTorch {wanted.shape}")
         error, allowed = max_abs_error(found, wanted), tolerance_of(wanted)
         if not error <= allowed:
-            allowed = max(allowed, ROUNDINGS * expected.rounding(name))
+            explained = min(ROUNDINGS * expected.rounding(name), MOST_EXPLAINED * float(np.abs(wanted).max()))
+            allowed = max(allowed, explained)
         tolerances[name] = allowed
         if not error <= allowed:
             raise ExportError(

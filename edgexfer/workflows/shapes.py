@@ -141,7 +141,7 @@ def untrained(
     made = export_network(net, request, float32, pictures=Pictures(images[:0], none))
     made.proof_file.unlink()
     machine = target_of(target)
-    options = Options(machine.arithmetic if machine else None, "minmax", max_drop=ANY_LOSS)
+    options = Options(machine.arithmetic if machine else None, "minmax", "asymmetric", ANY_LOSS)
     source = Source(graph.load_model(float32), made.info, float32.read_bytes())
     try:
         write_bytes(paths["int8"], quantize(source, Witnesses(images[:0], none), [images], options=options).content)

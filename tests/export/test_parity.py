@@ -11,7 +11,7 @@ from torch import nn
 
 from edgexfer.errors import ExportError
 from edgexfer.export import graph
-from edgexfer.export.parity import ROUNDINGS, Reference, compare, reference
+from edgexfer.export.parity import MOST_EXPLAINED, ROUNDINGS, Reference, compare, reference
 from edgexfer.export.torch_onnx import to_onnx
 from tests.export.nets import TALL, SmallNet, make_pixels
 
@@ -36,7 +36,8 @@ def off_by(answers: Reference, name: str, share: float, explained: float) -> Ref
 def test_what_roundings_do_not_explain_is_refused(exported: tuple[bytes, Reference], name: str) -> None:
     content, answers = exported
     wrong = off_by(answers, name, share=0.01, explained=0.5 / ROUNDINGS)
-    for told in (wrong, replace(wrong, in_float64=None)):
+    chaotic = off_by(answers, name, share=1.2 * MOST_EXPLAINED, explained=1.0)
+    for told in (wrong, replace(wrong, in_float64=None), chaotic):
         with pytest.raises(ExportError, match=f"does not compute what the network computes: {name} differ"):
             compare(content, PIXELS, told, TALL, "uint8")
 
