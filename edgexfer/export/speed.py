@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,20 +17,27 @@ from edgexfer.export.runtime import open_session
 from edgexfer.preprocessing import Preprocessing
 
 ROUNDS = 40
-LEAST_ROUNDS = 7
+LEAST_ROUNDS = 8
 SECONDS = 3.0
 SHORT_SECONDS = 0.4
+HEATS = 4
+"""As often are ``ROUNDS`` raced where those before could not tell."""
 WARM_UP = 2
 MOST_THREADS = 4
+CONFIDENCE = 0.99
+NO_FASTER = 1.05
+"""A file that wins by less is no faster."""
+
+Outcome = Literal["faster", "same", "slower", "unclear"]
 
 
 @dataclass(frozen=True)
 class Race:
-    """Seconds of every inference of one picture; medians are derived.
+    """Seconds of every inference of one picture, round by round; what is said of them is derived.
 
     Attributes:
         first_s: Of the first model.
-        second_s: Of the second.
+        second_s: Of the second, in the same rounds.
         threads: Within an operator, for both.
     """
 
@@ -41,10 +51,41 @@ class Race:
         return float(np.median(self.first_s)), float(np.median(self.second_s))
 
     @property
+    def ratios(self) -> np.ndarray:
+        """How many times faster the second was in each round, smallest first: what slows a whole round counts out."""
+        return np.sort(np.divide(self.first_s, self.second_s))
+
+    @property
     def speedup(self) -> float:
-        """How many times faster the second is: the ratio of the medians."""
-        first, second = self.medians_s
-        return first / second
+        """How many times faster the second is: the median over the rounds."""
+        return float(np.median(self.ratios))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where ``speedup`` would lie in endless rounds, with ``CONFIDENCE``; from the order alone (sign test).
+
+        The ends are the k-th smallest and the k-th largest ratio, with the largest k for which a coin tossed n times
+        shows fewer than k heads with a chance of at most (1 - ``CONFIDENCE``) / 2. Too few rounds tell nothing: 0 to
+        infinity.
+
+        Source: Conover, "Practical Nonparametric Statistics", 3rd edition, section 3.2.
+        """
+        n = len(self.first_s)
+        tail, k = 2.0**-n, 0
+        while tail <= (1 - CONFIDENCE) / 2:
+            k += 1
+            tail += math.comb(n, k) * 2.0**-n
+        return (float(self.ratios[k - 1]), float(self.ratios[-k])) if k else (0.0, math.inf)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the second is faster by at least ``NO_FASTER``, slower by as much, neither, or nobody can tell."""
+        low, high = self.interval
+        if low <= 1 <= high:
+            return "unclear" if high > NO_FASTER else "same"
+        if self.speedup >= NO_FASTER:
+            return "faster"
+        return "slower" if self.speedup <= 1 / NO_FASTER else "same"
 
 
 def thread_counts() -> tuple[int, ...]:
@@ -56,9 +97,18 @@ def thread_counts() -> tuple[int, ...]:
 def race(
     first: bytes, second: bytes, picture: np.ndarray, preprocessing: Preprocessing, kind: str, threads: int = 1
 ) -> Race:
-    """Times two models on one picture, uint8 ``(1, H, W, 3)``, alternating, for ``ROUNDS`` rounds or ``SECONDS``."""
-    times = _turns([first, second], feed(picture, preprocessing, kind), time.perf_counter, SECONDS, threads)
-    return Race(tuple(times[0]), tuple(times[1]), threads)
+    """Times two models on one picture, uint8 ``(1, H, W, 3)``, in turns, until it is clear which is faster.
+
+    ``ROUNDS`` of them, or as many as ``SECONDS`` take; up to ``HEATS`` times as many where that does not tell.
+    """
+    rounds = _rounds([first, second], feed(picture, preprocessing, kind), time.perf_counter, threads)
+    taken: list[list[float]] = []
+    for _ in range(HEATS):
+        taken += _some(rounds, SECONDS)
+        found = Race(tuple(a for a, _ in taken), tuple(b for _, b in taken), threads)
+        if found.outcome != "unclear":
+            break
+    return found
 
 
 def cpu_seconds(contents: Sequence[bytes], picture: np.ndarray, preprocessing: Preprocessing, kind: str) -> list[float]:
@@ -66,23 +116,32 @@ def cpu_seconds(contents: Sequence[bytes], picture: np.ndarray, preprocessing: P
 
     What this thread computed, not what it waited: other programs on the machine hardly move it.
     """
-    times = _turns(contents, feed(picture, preprocessing, kind), time.thread_time, SHORT_SECONDS)
-    return [float(np.median(kept)) for kept in times]
+    rounds = _rounds(contents, feed(picture, preprocessing, kind), time.thread_time)
+    return [float(np.median(kept)) for kept in zip(*_some(rounds, SHORT_SECONDS), strict=True)]
 
 
-def _turns(
-    contents: Sequence[bytes], x: np.ndarray, clock: Callable[[], float], limit_s: float, threads: int = 1
-) -> list[list[float]]:
-    """Seconds of each inference by ``clock``, model by model; turn by turn, for ``ROUNDS`` rounds or ``limit_s``."""
+def _rounds(
+    contents: Sequence[bytes], x: np.ndarray, clock: Callable[[], float], threads: int = 1
+) -> Iterator[list[float]]:
+    """Seconds of one inference of each model by ``clock``, round after round, without end; the first are warm-up."""
     sessions = [open_session(content, threads=threads) for content in contents]
-    times: list[list[float]] = [[] for _ in sessions]
-    begun = time.perf_counter()
-    for number in range(WARM_UP + ROUNDS):
-        if number >= WARM_UP + LEAST_ROUNDS and time.perf_counter() - begun > limit_s:
-            break
-        for session, kept in zip(sessions, times, strict=True):
+    names = [session.get_inputs()[0].name for session in sessions]
+    for number in itertools.count():
+        taken = []
+        for session, name in zip(sessions, names, strict=True):
             start = clock()
-            session.run(None, {session.get_inputs()[0].name: x})
-            if number >= WARM_UP:
-                kept.append(clock() - start)
-    return times
+            session.run(None, {name: x})
+            taken.append(clock() - start)
+        if number >= WARM_UP:
+            yield taken
+
+
+def _some(rounds: Iterator[list[float]], limit_s: float) -> list[list[float]]:
+    """``ROUNDS`` of them, or as many as ``limit_s`` holds, ``LEAST_ROUNDS`` at least."""
+    begun = time.perf_counter()
+    taken: list[list[float]] = []
+    for _ in range(ROUNDS):
+        if len(taken) >= LEAST_ROUNDS and time.perf_counter() - begun > limit_s:
+            break
+        taken.append(next(rounds))
+    return taken

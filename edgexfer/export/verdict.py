@@ -10,7 +10,6 @@ from edgexfer.export.speed import Race
 if TYPE_CHECKING:
     from edgexfer.export.quantize import Int8
 
-NO_FASTER = 1.05
 REPLACEABLE = frozenset(("HardSwish", "Swish"))
 """The float islands among the activations that ``--activation relu`` replaces (``edgexfer.nets.activations``)."""
 
@@ -18,13 +17,14 @@ REPLACEABLE = frozenset(("HardSwish", "Swish"))
 def recommended(result: Int8) -> str | None:
     """``"int8"`` where it is within the budget and faster here however it runs, else ``"float32"``.
 
-    ``None`` where nobody timed it.
+    A race that nobody can tell anything from counts for neither; ``None`` where there is no other.
     """
     if too_much_lost(result):
         return "float32"
-    if not result.races:
+    told = {timed.outcome for timed in result.races} - {"unclear"}
+    if not told:
         return None
-    return "int8" if all(timed.speedup >= NO_FASTER for timed in result.races) else "float32"
+    return "int8" if told == {"faster"} else "float32"
 
 
 def too_much_lost(result: Int8) -> bool:
@@ -71,11 +71,10 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
 
 def _speeds(races: Sequence[Race]) -> Iterator[str]:
     """What each race says, and where they disagree on how many threads int8 wins."""
-    won = [timed for timed in races if timed.speedup >= NO_FASTER]
-    agreed = len(won) in (0, len(races))
-    yield from (_speed_words(timed, advise=agreed) for timed in races)
-    if not agreed:
-        lost = [timed for timed in races if timed not in won]
+    won = [timed for timed in races if timed.outcome == "faster"]
+    lost = [timed for timed in races if timed.outcome in ("same", "slower")]
+    yield from (_speed_words(timed, advise=not won) for timed in races)
+    if won and lost:
         yield (
             f"int8 wins on {' and '.join(_threads(t) for t in won)} only: ship it where it runs so, and the float32"
             f" file where it runs on {' or '.join(_threads(t) for t in lost)}"
@@ -89,9 +88,15 @@ def _threads(timed: Race) -> str:
 def _speed_words(timed: Race, advise: bool) -> str:
     first, second = (1000 * s for s in timed.medians_s)
     figures_ms = f"{second:.2f} ms against {first:.2f} ms, one picture on {_threads(timed)}"
-    if timed.speedup >= NO_FASTER:
+    if timed.outcome == "unclear":
+        low, high = timed.interval
+        return (
+            f"whether int8 is faster than float32 here cannot be told ({figures_ms}; {low:.2f}x to {high:.2f}x as fast"
+            f" over {len(timed.first_s)} rounds): measure again when the machine has nothing else to do"
+        )
+    if timed.outcome == "faster":
         return f"int8 is {timed.speedup:.2f}x faster than float32 here ({figures_ms})"
-    if timed.speedup <= 1 / NO_FASTER:
+    if timed.outcome == "slower":
         told, advice = f"{1 / timed.speedup:.2f}x slower", ": ship the float32 file"
     else:
         told, advice = "no faster", ": ship the float32 file, or int8 only for its smaller size"
