@@ -35,8 +35,9 @@ class _Seen:
     Attributes:
         ranks: The numbers of dimensions of what each BatchNorm gives.
         elements: How many numbers all of them give together.
-        converts: For each that gives another precision than it is given, from which to which; a frozen BatchNorm
-            multiplies and adds, which gives the higher of two, where torch's own keep that of their input.
+        converts: For each that gives another precision or another number of dimensions than it is given, from which
+            to which; a frozen BatchNorm multiplies and adds, which gives the higher of two, where torch's own keep
+            those of their input.
     """
 
     outputs: list[Tensor] = field(default_factory=list)
@@ -48,9 +49,17 @@ class _Seen:
         """Notes one call of the BatchNorm ``name``."""
         self.ranks.setdefault(name, set()).add(output.ndim)
         self.elements += output.numel()
-        if given and given[0].dtype is not output.dtype:
-            kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (given[0], output))
-            self.converts[name] = " into ".join(kinds)
+        for kind in (_precision, _rank):
+            if given and kind(given[0]) != kind(output):
+                self.converts[name] = f"{kind(given[0])} into {kind(output)}"
+
+
+def _precision(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _rank(tensor: Tensor) -> str:
+    return f"{tensor.ndim}-D"
 
 
 def fold_batchnorm(net: nn.Module, example: Tensor) -> Folded:

@@ -277,3 +277,16 @@ def test_writing_in_place_beside_a_batchnorm(beside: Callable[[Tensor], Tensor],
 @pytest.mark.parametrize("beside", [lambda x: x.relu(), lambda x: torch.add(x, 1), nn.AvgPool2d(1), nn.Identity()])
 def test_reading_beside_a_batchnorm(beside: Callable[[Tensor], Tensor], fold: Folder) -> None:
     assert fold(Beside(beside), *SHAPE).plan.folded == 1
+
+
+def test_a_frozen_batchnorm_that_adds_a_dimension_is_kept_alone() -> None:
+    from edgexfer.fold import fold_batchnorm
+    from edgexfer.torchvision_import import import_torchvision
+
+    frozen = import_torchvision().ops.FrozenBatchNorm2d
+    net = lived_in(nn.Sequential(nn.Conv2d(3, 4, 3), frozen(4), nn.ReLU(), nn.Conv2d(4, 4, 1), frozen(4)))
+    folded = fold_batchnorm(net, torch.randn(SHAPE[1:]))
+    assert [(k.name, k.reason) for k in folded.plan.kept] == [
+        ("1", "it turns 3-D into 4-D, which no layer beside it would do")
+    ]
+    assert [fold.batchnorm for fold in folded.plan.folds] == ["4"]
