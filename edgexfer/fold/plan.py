@@ -192,8 +192,8 @@ def make_plan(
         net: The network in the mode in which it will be used.
         trace: Its graphs.
         ranks: For each BatchNorm, the numbers of dimensions its input had with the example.
-        converts: For each BatchNorm that gave another precision or number of dimensions than it was given, from which to
-            which.
+        converts: For each BatchNorm that gave another precision or number of dimensions than it was given, from which
+            to which.
     """
     return _Planner(dict(net.named_modules()), trace, ranks, converts or {}).plan()
 
