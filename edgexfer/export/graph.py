@@ -88,7 +88,7 @@ def digest(model: onnx.ModelProto) -> str:
         _set_info(canonical, info.with_digest(""))
     _canonicalise(canonical.graph)
     for props in (canonical.metadata_props, canonical.opset_import):
-        _sort(props, lambda entry: entry.SerializeToString(deterministic=True))
+        props.sort(key=lambda entry: entry.SerializeToString(deterministic=True))
     return hashlib.sha256(canonical.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -160,16 +160,10 @@ def _canonicalise(graph: onnx.GraphProto) -> None:
         if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     for inner in graphs(graph):
-        _sort(inner.initializer, lambda entry: entry.name)
-        _sort(inner.value_info, lambda entry: entry.name)
+        inner.initializer.sort(key=lambda entry: entry.name)
+        inner.value_info.sort(key=lambda entry: entry.name)
         for node in inner.node:
-            _sort(node.attribute, lambda entry: entry.name)
-
-
-def _sort(entries, key) -> None:  # type: ignore[no-untyped-def]
-    ordered = sorted(entries, key=key)
-    del entries[:]
-    entries.extend(ordered)
+            node.attribute.sort(key=lambda entry: entry.name)
 
 
 def _set_info(model: onnx.ModelProto, info: ArtifactInfo) -> None:

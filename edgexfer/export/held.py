@@ -7,6 +7,7 @@ from onnx import helper
 
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
+from edgexfer.fold.onnxfile.shapes import infer_in_place, keep, put
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 HELD = "edgexfer_held_"
@@ -31,8 +32,8 @@ def hold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         held.graph.node.append(helper.make_node("Identity", [HELD + name], [name], name=HELD + name))
     for number, node in enumerate(held.graph.node):
         node.name = node.name or f"node_{number}"
-    inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(held)
-    return inferred
+    infer_in_place(held)
+    return held
 
 
 def release_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,8 +47,7 @@ def release_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     for holder in holders:
         if holder.name not in produced:
             raise QuantizationError(f"the quantizer lost the output {holder.output[0]!r}")
-    del released.graph.node[:]
-    released.graph.node.extend(others)
+    put(released.graph.node, others)
     graph.rename(released, back)
     drop_unread(released)
     return released
@@ -62,11 +62,8 @@ def drop_unread(model: onnx.ModelProto) -> None:
         if len(kept) == len(nodes):
             break
         nodes = kept
-    kept_tensors = [t for t in model.graph.initializer if t.name in read]
-    del model.graph.node[:]
-    del model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(kept_tensors)
+    put(model.graph.node, nodes)
+    keep(model.graph.initializer, lambda tensor: tensor.name in read)
 
 
 def before_layers(model: onnx.ModelProto) -> list[str]:
@@ -95,6 +92,4 @@ def sort_nodes(model: onnx.ModelProto) -> None:
             continue
         stack.pop()
         done.setdefault(index, waiting[index])
-    ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in done.values()]
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
+    put(model.graph.node, done.values())

@@ -23,6 +23,7 @@ from edgexfer.export.runtime import open_session
 from edgexfer.fold.onnxfile import source
 from edgexfer.fold.onnxfile.float64 import limited_memory
 from edgexfer.fold.onnxfile.layers import BATCHNORM, No, read_batchnorm
+from edgexfer.fold.onnxfile.shapes import without_weights
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ def inspect_model(model: onnx.ModelProto, feeds: Iterable[np.ndarray] = ()) -> I
 
 
 def _layers(model: onnx.ModelProto, view: View) -> Iterable[LayerCost]:
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
+    single = without_weights(model)
     held = {t.name for t in model.graph.initializer}
     for value in single.graph.input:
         dims = value.type.tensor_type.shape.dim

@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 from edgexfer.errors import ExportError
 from edgexfer.export.prepare import averages_to_pools
 from edgexfer.export.targets import Form, oldest_runtime
+from edgexfer.fold.onnxfile.shapes import keep, put
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
 SAME_MEANING = frozenset(
@@ -43,13 +44,9 @@ def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     averages_to_pools(made)
     view = View(made)
     nodes = [n for index in range(len(view.nodes)) for n in _lowered(view, index, form)]
-    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del made.graph.node[:]
-    made.graph.node.extend(copies)
-    read = {name for node in copies for name in node.input}
-    held = [onnx.TensorProto.FromString(t.SerializeToString()) for t in made.graph.initializer if t.name in read]
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(held)
+    read = {name for node in nodes for name in node.input}
+    put(made.graph.node, nodes)
+    keep(made.graph.initializer, lambda tensor: tensor.name in read)
     del made.opset_import[:]
     made.opset_import.add(domain="", version=form.opset)
     return made

@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.fold.onnxfile.layers import BATCHNORM, No, read_batchnorm
+from edgexfer.fold.onnxfile.shapes import infer_in_place, keep, put
 from edgexfer.fold.onnxfile.view import View, attribute, averages_channels
 
 
@@ -85,11 +86,8 @@ def _batchnorm_to_depthwise(model: onnx.ModelProto) -> None:
 
 def _replace(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
     """Puts ``nodes`` in place of the graph's own; shapes are inferred anew, unread constants dropped."""
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    read = {name for node in copies for name in node.input} | {o.name for o in model.graph.output}
-    held = [onnx.TensorProto.FromString(t.SerializeToString()) for t in model.graph.initializer if t.name in read]
-    for field, entries in (("node", copies), ("initializer", held)):
-        model.graph.ClearField(field)
-        getattr(model.graph, field).extend(entries)
+    read = {name for node in nodes for name in node.input} | {o.name for o in model.graph.output}
+    put(model.graph.node, nodes)
+    keep(model.graph.initializer, lambda tensor: tensor.name in read)
     model.graph.ClearField("value_info")
-    model.CopyFrom(onnx.shape_inference.infer_shapes(model))
+    infer_in_place(model)

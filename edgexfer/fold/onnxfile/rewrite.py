@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from edgexfer.fold.onnxfile import algebra
 from edgexfer.fold.onnxfile.layers import BATCHNORM, Layer
 from edgexfer.fold.onnxfile.plan import GraphPlan
+from edgexfer.fold.onnxfile.shapes import keep, put
 from edgexfer.fold.onnxfile.view import FLOATS, View, input_of, reads
 
 
@@ -104,17 +105,14 @@ class _Editor:
                 break
             kept = [n for n in kept if not any(n is other for other in idle)]
         made = {name for node in kept for name in node.output}
-        tensors = [t for t in graph.initializer if t.name not in orphans] + self.added
         dropped = {t.name for t in graph.initializer} & orphans
-        inputs = [i for i in graph.input if i.name not in dropped]
+        put(graph.node, kept)
+        keep(graph.input, lambda value: value.name not in dropped)
+        keep(graph.initializer, lambda tensor: tensor.name not in dropped)
+        keep(graph.value_info, lambda value: value.name in made)
+        graph.initializer.extend(self.added)
         if self.model.ir_version < 4:
-            inputs += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.added]
-        hints = [v for v in graph.value_info if v.name in made]
-        fields = {"node": kept, "initializer": tensors, "input": inputs, "value_info": hints}
-        for field, entries in fields.items():
-            copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
-            graph.ClearField(field)
-            getattr(graph, field).extend(copies)
+            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.added)
 
     def _constant(self, value: np.ndarray, dtype: np.dtype[Any], wanted: str) -> str:
         """The name of an initializer with that content; nodes that shared one and agree share the new one too."""

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.fold.onnxfile import source
+from edgexfer.fold.onnxfile.shapes import inferred
 
 FLOATS: Mapping[int, np.dtype[Any]] = {
     onnx.TensorProto.FLOAT: np.dtype(np.float32),
@@ -135,10 +136,9 @@ def _labels(nodes: list[onnx.NodeProto]) -> list[str]:
 def _ranks(model: onnx.ModelProto) -> Mapping[str, int]:
     """The number of dimensions of each value, where shape inference tells."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:  # a model too large or too odd for it: the ranks stay unknown
-        inferred = model
-    graph = inferred.graph
+        graph = inferred(model)
+    except Exception:  # a model too odd for it: the ranks stay unknown
+        graph = model.graph
     return {
         v.name: len(v.type.tensor_type.shape.dim)
         for v in (*graph.value_info, *graph.input, *graph.output)
