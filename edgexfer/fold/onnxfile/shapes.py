@@ -15,8 +15,8 @@ SMALL = 1024
 def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose weights have a type and a shape but no values, for shape inference.
 
-    ONNX hands the whole model over as bytes and back, which takes seconds for a large network, and refuses more than
-    2 GiB; of weights it needs no more than this.
+    ONNX hands the whole model over as bytes and back, which takes seconds for a large network; of weights it needs no
+    more than this.
     """
     bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     for field, value in model.graph.ListFields():
