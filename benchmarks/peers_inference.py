@@ -7,7 +7,8 @@ Each network learns the embedded digits for two epochs at 64 x 64 (speed does no
 with random statistics is chaos); agreement is with eager PyTorch, on digits. Contenders:
 
 * ``eager``: PyTorch as it is; ``plain``: `torch.onnx.export` in ONNX Runtime;
-* ``float32``, ``int8``: the files of `edgexfer export --fold-bn --int8` in ONNX Runtime, and the one it recommends;
+* ``float32``, ``int8``: the files of `edgexfer export --fold-bn --int8` in ONNX Runtime, and the one it recommends for
+  that number of threads;
 * ``openvino``, ``openvino-int8``: the plain export in OpenVINO, and quantized by NNCF;
 * ``openvino-ours``: edgexfer's int8 file in OpenVINO; ``ncnn``: converted by pnnx, float32.
 
@@ -104,9 +105,10 @@ def main() -> None:
     result = {**header(), "rounds": options.rounds, "rows": []}
     for size in map(int, options.sizes.split(",")):
         for network in options.networks.split(","):
-            contenders, recommended = prepare(network, size, options.work / f"{network}-{size}", python)
+            contenders, advice = prepare(network, size, options.work / f"{network}-{size}", python)
             for threads in () if options.prepare_only else map(int, options.threads.split(",")):
-                row = {"network": network, "size": size, "threads": threads, "recommended": recommended}
+                row = {"network": network, "size": size, "threads": threads}
+                row["recommended"] = advice.get(str(threads)) or advice["whatever"]
                 result["rows"].append({**row, **measure(contenders, threads, options, python)})
                 write_json(options.out, result)
                 print(words(result["rows"][-1]), flush=True)
@@ -122,8 +124,8 @@ def peers_environment(folder: Path) -> Path:
     return python
 
 
-def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[Contender], str]:
-    """Every contender's file, and which of its own edgexfer recommends."""
+def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[Contender], dict[str, str | None]]:
+    """Every contender's file, and which of its own edgexfer recommends, for a number of threads or whatever it is."""
     folder.mkdir(parents=True, exist_ok=True)
     run_folder, floats, pixels = folder / "run", folder / "floats.npy", folder / "pixels.npy"
     run = run_at(network, size, folder.parent / f"{network}-trained", run_folder)
@@ -137,7 +139,8 @@ def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[C
         made = export_run(
             run_folder, folder / "ours.onnx", ExportChoice(int8=True, max_drop=ANY_LOSS), Silent(), force=True
         )
-        write_json(made_file, {"format": 1, "recommended": made["int8"]["recommended"] or "float32"})
+        by_threads, whatever = made["int8"]["recommended_by_threads"], made["int8"]["recommended"] or "float32"
+        write_json(made_file, {"format": 1, "recommended": {**by_threads, "whatever": whatever}})
     if not (folder / "nncf.xml").is_file():
         _make_peers(run_folder, folder, size, python)
     ours, plain = folder / "ours.onnx", folder / "plain.onnx"
@@ -151,7 +154,7 @@ def prepare(network: str, size: int, folder: Path, python: Path) -> tuple[list[C
         Contender("openvino-ours", "openvino", folder / "ours.int8.onnx", pixels, True),
         Contender("ncnn", "ncnn", folder / "traced.ncnn", floats, True),
     ]
-    return contenders, str(read_json(made_file, "file")["recommended"])
+    return contenders, read_json(made_file, "file")["recommended"]
 
 
 def _normalised(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

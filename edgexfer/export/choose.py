@@ -122,13 +122,8 @@ class Search:
         best, speedup, worse = 0, 1.0, 0
         most = min(max(1, len(layers) // LARGEST_FRONT), len(layers) - 1)  # one layer at least has to be int8
         for count in (c for c in FRONTS if c <= most):
-            tried = leave_in_float(wrapped, self.base, layers[:count])
-            now_s, other_s = self._seconds([self._with(wrapped, layers[:best]), tried])
-            self._note("front", float_layers=list(layers[:count]), cpu_s=other_s, against_cpu_s=now_s)
-            if other_s < FASTER * now_s:
-                best, speedup, worse = count, speedup * now_s / other_s, 0
-            else:
-                worse += 1
+            gain = self._gain("front", wrapped, layers[:best], layers[:count])
+            best, speedup, worse = (count, speedup * gain, 0) if gain > 1 else (best, speedup, worse + 1)
             if worse == 2:
                 break
         if best:
@@ -147,22 +142,27 @@ class Search:
         left: list[str] = []
         self.bar.begin("int8 layers by time", len(tried))
         for number, name in enumerate(tried, 1):
-            left += [name] if self._is_faster(wrapped, [*front, *left], name) else []
+            left += [name] if self._gain("slow", wrapped, [*front, *left], [*front, *left, name]) > 1 else []
             self.bar.advance(number, name)
         self.bar.end()
         if left:
             self.say(f"int8: {', '.join(left)} in float32, because the file is faster so here")
         return left
 
-    def _is_faster(self, wrapped: onnx.ModelProto, names: list[str], name: str) -> bool:
-        """Whether the file is faster with one more layer in float32; a gain so small must show each time."""
-        models = [self._with(wrapped, names), self._with(wrapped, [*names, name])]
+    def _gain(self, step: str, wrapped: onnx.ModelProto, names: Sequence[str], more: Sequence[str]) -> float:
+        """How many times faster the file is with ``more`` layers in float32 than with ``names``; 1 if it is not.
+
+        It must be so each time: two sessions of one and the same file can be a percent apart for as long as they live.
+        """
+        models = [self._with(wrapped, names), self._with(wrapped, more)]
+        gains = []
         for _ in range(TIMES):
             now_s, other_s = self._seconds(models)
-            self._note("slow", float_layers=[*names, name], cpu_s=other_s, against_cpu_s=now_s)
+            self._note(step, float_layers=list(more), cpu_s=other_s, against_cpu_s=now_s)
             if other_s >= FASTER * now_s:
-                return False
-        return True
+                return 1.0
+            gains.append(now_s / other_s)
+        return float(np.median(gains))
 
     def _sensitive(self, wrapped: onnx.ModelProto, layers: Sequence[str], front: list[str]) -> list[str]:
         """Further layers that stay in float32 so that the loss is within the budget."""

@@ -24,6 +24,7 @@ from edgexfer.export.quantize import Int8, Options, Source, Witnesses, quantize
 from edgexfer.export.request import ExportRequest, ExportResult, Files, Int8Result, Pictures, check_request
 from edgexfer.export.targets import Form, Target, form_for, oldest_runtime, target_of
 from edgexfer.export.torch_onnx import check_size, to_onnx
+from edgexfer.export.verdict import recommended_by_threads
 from edgexfer.files import FORMAT, refuse_overwrite, write_json
 from edgexfer.fold.onnxfile.plan import is_scaled
 
@@ -243,6 +244,7 @@ def _int8_proof(path: Path, made: Int8) -> dict[str, Any]:
         "drop_interval_points": None if made.drop is None else list(made.drop.interval),
         "max_drop_points": made.max_drop,
         "recommended": made.recommended,
+        "recommended_by_threads": recommended_by_threads(made),
         "trace": made.trace,
         "speedup": made.speedup,
         "speedup_by_threads": made.speedups,

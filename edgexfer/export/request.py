@@ -13,6 +13,7 @@ from edgexfer.errors import ExportError
 from edgexfer.export.metadata import INPUTS, ArtifactInfo, Cut
 from edgexfer.export.quantize import Int8, Witnesses
 from edgexfer.export.targets import form_for, target_of
+from edgexfer.export.verdict import recommended_by_threads
 from edgexfer.preprocessing import Preprocessing
 
 INT8 = ".int8.onnx"
@@ -103,6 +104,7 @@ class Int8Result:
             "speedup": made.speedup,
             "speedup_by_threads": made.speedups,
             "recommended": made.recommended,
+            "recommended_by_threads": recommended_by_threads(made),
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgexfer.export.speed import Race
@@ -25,6 +26,11 @@ def recommended(result: Int8) -> str | None:
     if not told:
         return None
     return "int8" if told == {"faster"} else "float32"
+
+
+def recommended_by_threads(result: Int8) -> dict[str, str | None]:
+    """The same for each number of threads that was timed; ``None`` where its race tells nothing."""
+    return {str(timed.threads): recommended(replace(result, races=(timed,))) for timed in result.races}
 
 
 def too_much_lost(result: Int8) -> bool:

@@ -92,6 +92,19 @@ def test_the_first_layers_stay_in_float_while_that_is_faster(monkeypatch: pytest
     assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
 
 
+def test_a_gain_that_does_not_show_each_time_leaves_no_layer_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: dict[int, int] = {}
+
+    def seconds(left: Sequence[str]) -> float:
+        turns[len(left)] = turns.get(len(left), 0) + 1
+        return 1.0 if not left or turns[len(left)] % TIMES == 0 else 0.9
+
+    search, _ = World({}, seconds, ["layer6"]).search(monkeypatch, 1.0)
+    assert search.choose("d", RANGES, ("minmax",)).float_layers == ()
+    fronts = [step["float_layers"] for step in search.trace if step["step"] == "front"]
+    assert fronts == [["layer0"]] * TIMES + [["layer0", "layer1"]] * TIMES
+
+
 def test_the_only_layer_is_not_left_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     search, said = World({}, lambda left: 1.0 - 0.5 * len(left)).search(monkeypatch, 1.0)
     monkeypatch.setattr(choose, "weighted_layers", lambda base: LAYERS[:1])

@@ -39,6 +39,7 @@ def test_int8_knows_what_float32_knew(quantized: tuple[ExportResult, list[str]])
         "speedup",
         "speedup_by_threads",
         "recommended",
+        "recommended_by_threads",
     }
     assert value["top1_float32"] >= 0.95 and value["top1"] >= value["top1_float32"] - 0.05
     assert value["top1_agreement"] >= 0.95 and 0 < value["max_abs_error"] < 1
@@ -123,6 +124,7 @@ def test_timings_stand_beside_the_artifact_only(quantized: tuple[ExportResult, l
     value = result.to_json()["int8"]
     assert proof["int8"]["speedup"] == value["speedup"] == value["speedup_by_threads"]["1"]
     assert proof["int8"]["speedup_by_threads"] == value["speedup_by_threads"]
+    assert proof["int8"]["recommended_by_threads"] == value["recommended_by_threads"]
     assert proof["int8"]["latency_s_by_threads"]["1"] == proof["int8"]["latency_s"]
     assert b"latency" not in result.int8.artifact.read_bytes()
 

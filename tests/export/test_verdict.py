@@ -10,7 +10,7 @@ import pytest
 from edgexfer.export import figures
 from edgexfer.export.exporter import ExportResult
 from edgexfer.export.speed import Race
-from edgexfer.export.verdict import recommended, verdict_of
+from edgexfer.export.verdict import recommended, recommended_by_threads, verdict_of
 
 
 def quiet(first_s: float, second_s: float, threads: int = 1) -> Race:
@@ -73,6 +73,7 @@ def test_int8_that_wins_on_one_thread_only_is_not_recommended(
     mixed = replace(quantized[0].int8.made, drop=None, races=races)
     assert recommended(mixed) == "float32"
     assert recommended(replace(mixed, races=races[::-1])) == "float32"
+    assert recommended_by_threads(mixed) == {"1": "int8", "4": "float32"}
     words = list(verdict_of(mixed, "x86"))
     assert "int8 is 2.00x faster than float32 here (1000.00 ms against 2000.00 ms, one picture on one thread)" in words
     assert "int8 is 1.50x slower than float32 here (750.00 ms against 500.00 ms, one picture on 4 threads)" in words
@@ -89,6 +90,7 @@ def test_a_race_that_tells_nothing_is_said_and_counts_for_neither(quantized: tup
     for races, file in (((won, UNCLEAR), "int8"), ((lost, UNCLEAR), "float32"), ((even, UNCLEAR), "float32")):
         assert recommended(replace(made, races=races)) == file
     assert recommended(replace(made, races=(UNCLEAR,))) is None
+    assert recommended_by_threads(replace(made, races=(won, UNCLEAR))) == {"1": "int8", "2": None}
     words = list(verdict_of(replace(made, races=(won, UNCLEAR)), "x86"))
     assert (
         "whether int8 is faster than float32 here cannot be told (3000.00 ms against 2500.00 ms, one picture on"
