@@ -61,7 +61,7 @@ def _against(path: Path, origin: Path, record: dict[str, Any] | None) -> tuple[l
             raise ExportError(f"{str(path)!r} was not exported from a run; name the ONNX file that was folded")
         return _against_run(path, model, info, origin)
     if info is not None and info.precision == "int8":
-        return _against_float32(model, info, origin)
+        return _against_float32(path, model, info, origin)
     promised = record["parent_sha256"] if record is not None else info.parent_sha256 if info is not None else ""
     failures = _parent(promised, sha256_file(origin), origin)
     shape, scaled = (record["input_shape"], bool(record["scaled"])) if record is not None else (None, False)
@@ -99,12 +99,16 @@ def _against_run(
     return failures + differences(model, again.model), figures | {"max_abs_error": proof.max_abs_error}
 
 
-def _against_float32(model: onnx.ModelProto, info: ArtifactInfo, origin: Path) -> tuple[list[str], dict[str, Any]]:
+def _against_float32(
+    path: Path, model: onnx.ModelProto, info: ArtifactInfo, origin: Path
+) -> tuple[list[str], dict[str, Any]]:
     from edgexfer.export import qdq
 
     parent = graph.load_model(origin)
     failures = _parent(info.parent_sha256, sha256_file(origin), origin)
-    plan_file = Files.beside(origin).plan
+    exports = (Files.of_int8(path), Files.beside(origin))
+    plans = [files.plan for files in exports if files is not None]
+    plan_file = next((plan for plan in plans if plan.is_file()), plans[0])
     if not plan_file.is_file():
         return [*failures, f"there is no plan {str(plan_file)!r}, so that it cannot be made again to compare"], {}
     plan = read_plan(plan_file)

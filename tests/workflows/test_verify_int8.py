@@ -108,6 +108,19 @@ def test_an_int8_file_needs_its_own_plan(teacher: Path, exported: Path, tmp_path
     assert "the plan knows no range of" in run("verify", int8, teacher).stderr
 
 
+def test_beside_any_copy_of_its_float32_file_an_int8_one_keeps_its_own_plan(exported: Path, tmp_path: Path) -> None:
+    int8, other = copied(exported, tmp_path / "copy"), tmp_path / "other.onnx"
+    other.write_bytes(int8.with_name("colours.onnx").read_bytes())
+    plan = int8.with_name("colours.plan.json")
+    value = json.loads(plan.read_text())
+    other.with_name("other.plan.json").write_text(json.dumps(value | {"float_layers": ["node_conv2d"]}))
+    assert run("verify", int8, other).exit_code == 0
+    plan.rename(other.with_name("other.plan.json"))
+    assert run("verify", int8, other).exit_code == 0
+    other.with_name("other.plan.json").unlink()
+    assert f"there is no plan {str(plan)!r}" in run("verify", int8, other).stderr
+
+
 def test_another_float32_file_beside_an_int8_one_is_told(teacher: Path, exported: Path, tmp_path: Path) -> None:
     int8 = copied(exported, tmp_path / "copy")
     beside = int8.with_name("colours.onnx")
