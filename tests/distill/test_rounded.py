@@ -65,7 +65,7 @@ def real_int8(net: nets.Network, images: np.ndarray) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(
     ("name", "least_correlation"),
-    [("cifar-resnet20", 0.85), ("tiny-darknet+relu", 0.7), ("tiny-darknet", 0.4), ("mobilenet_v2", 0.4)],
+    [("cifar-resnet20", 0.85), ("tiny-darknet+relu", 0.7), ("tiny-darknet", 0.4), ("mobilenet-v1-0.25", 0.4)],
 )
 def test_it_rounds_as_the_int8_file_does(name: str, least_correlation: float) -> None:
     net, images = lived_in(name), pictures(24)
@@ -127,7 +127,7 @@ def test_ranges_follow_the_batches_and_hold_zero() -> None:
 
 
 def test_every_parameter_learns_and_statistics_stay() -> None:
-    net = lived_in("mobilenet_v2")
+    net = lived_in("mobilenet-v1-0.25")
     student = Rounded(net, RULE)
     student.observe([pixels_of(pictures(8))])
     before = copy.deepcopy(net.state_dict())
