@@ -64,7 +64,7 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
                 " --quantization-aware)"
             )
     if result.races:
-        yield from _speeds(result.races)
+        yield from _speeds(result.races, advise=not too_much_lost(result))
     else:
         yield f"int8 was made for {result.plan.target} and this machine is {host}: measure its speed there"
     if result.islands:
@@ -75,12 +75,12 @@ def verdict_of(result: Int8, host: str) -> Iterator[str]:
         yield f"computed in float32 between the int8 layers: {named}{swap}"
 
 
-def _speeds(races: Sequence[Race]) -> Iterator[str]:
-    """What each race says, and where they disagree on how many threads int8 wins."""
+def _speeds(races: Sequence[Race], advise: bool) -> Iterator[str]:
+    """What each race says, and where they disagree on how many threads int8 wins; advice where accuracy allows any."""
     won = [timed for timed in races if timed.outcome == "faster"]
     lost = [timed for timed in races if timed.outcome in ("same", "slower")]
-    yield from (_speed_words(timed, advise=not won) for timed in races)
-    if won and lost:
+    yield from (_speed_words(timed, advise=advise and not won) for timed in races)
+    if won and lost and advise:
         yield (
             f"int8 wins on {' and '.join(_threads(t) for t in won)} only: ship it where it runs so, and the float32"
             f" file where it runs on {' or '.join(_threads(t) for t in lost)}"

@@ -83,6 +83,16 @@ def test_int8_that_wins_on_one_thread_only_is_not_recommended(
     )
 
 
+def test_no_speed_recommends_a_file_that_lost_too_much(quantized: tuple[ExportResult, list[str]]) -> None:
+    assert quantized[0].int8 is not None
+    races = (quiet(2.0, 1.0), quiet(0.5, 0.75, threads=4))
+    mixed = replace(quantized[0].int8.made, drop=figures.Drop(1.5, (1, 2)), races=races)
+    words = list(verdict_of(mixed, "x86"))
+    assert sum("ship the float32 file" in sentence for sentence in words) == 1
+    assert not any("ship it where it runs so" in sentence for sentence in words)
+    assert any("int8 is 2.00x faster" in sentence for sentence in words)
+
+
 def test_a_race_that_tells_nothing_is_said_and_counts_for_neither(quantized: tuple[ExportResult, list[str]]) -> None:
     assert quantized[0].int8 is not None
     made = replace(quantized[0].int8.made, drop=None)
