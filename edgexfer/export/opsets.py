@@ -16,9 +16,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.errors import ExportError
-from edgexfer.export.prepare import averages_to_pools
 from edgexfer.export.targets import Form, oldest_runtime
-from edgexfer.fold.onnxfile.shapes import keep, put
+from edgexfer.fold.onnxfile.shapes import infer_in_place, keep, put
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
 SAME_MEANING = frozenset(
@@ -41,7 +40,7 @@ def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     made.ir_version = form.ir_version
     if View(made).opset <= form.opset:
         return made
-    averages_to_pools(made)
+    infer_in_place(made)  # the type of each value is what a CastLike has to be told
     view = View(made)
     nodes = [n for index in range(len(view.nodes)) for n in _lowered(view, index, form)]
     read = {name for node in nodes for name in node.input}

@@ -1,7 +1,8 @@
 """The float32 graph as 8-bit arithmetic likes it: the same function, with other operators.
 
 - Averages over all of a channel's pixels become GlobalAveragePool, which has an 8-bit form; ReduceMean has none and
-  would be a float island.
+  would be a float island. Float32 files are written so, too: in ONNX Runtime a ReduceMean makes whatever follows leave
+  the blocked layout in which convolutions are computed, and squeeze-and-excitation takes two reorderings more.
 - LeakyReLU moves behind max pooling: a rising function and a maximum may change places exactly, and there are a
   quarter of the values left.
 - A BatchNorm that no layer took up becomes a depthwise 1x1 convolution, which has an 8-bit form too.
@@ -30,6 +31,8 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def averages_to_pools(model: onnx.ModelProto) -> None:
     """ReduceMean over height and width becomes GlobalAveragePool, in place."""
+    if not any(node.op_type == "ReduceMean" for node in model.graph.node):
+        return
     view = View(model)
     nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(view.nodes):

@@ -25,6 +25,7 @@ from torch import nn
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, heads
 from edgexfer.export.metadata import INPUTS
+from edgexfer.export.prepare import averages_to_pools
 from edgexfer.export.runtime import OUTPUTS
 from edgexfer.fold.onnxfile.source import LARGEST_BYTES
 from edgexfer.preprocessing import Preprocessing
@@ -101,6 +102,7 @@ def to_onnx(net: nn.Module, preprocessing: Preprocessing, kind: str = "uint8") -
     model = _export(wrapped, example, INPUTS[kind])
     graph.rename(model, dict(zip([o.name for o in model.graph.output], OUTPUTS, strict=True)))
     heads.convolution_to_gemm(model)
+    averages_to_pools(model)
     graph.strip(model)
     model.ir_version = graph.IR_VERSION
     graph.check_written(model)

@@ -24,6 +24,7 @@ from edgexfer.export.metadata import read_info
 from edgexfer.export.parity import reference
 from edgexfer.export.targets import RUNTIMES, Form, form_for
 from edgexfer.export.torch_onnx import to_onnx
+from edgexfer.fold.onnxfile.view import View, averages_channels
 from edgexfer.nets.counting import without_memory
 from edgexfer.nets.network import Network
 from edgexfer.nets.split import SplitNetwork, last_linear
@@ -111,6 +112,9 @@ def is_right(path: Path, net: Network, form: Form) -> None:
     assert model.ir_version == form.ir_version
     assert info.classes == CLASSES and info.preprocessing == RULE
     assert len(graph.batchnorms(model)) == len(info.batchnorm_kept)
+    view = View(model)
+    of_pixels = [i for i, n in enumerate(view.nodes) if averages_channels(view, i) and view.ranks[n.input[0]] == 4]
+    assert {view.nodes[i].op_type for i in of_pixels} <= {"GlobalAveragePool"}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     pixels = make_pixels(12, RULE, seed=3)
     for cut in (slice(0, 1), slice(1, 4), slice(4, 12)):
