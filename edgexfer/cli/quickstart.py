@@ -23,10 +23,8 @@ def command(out: Path, seed: int, force: bool, as_json: bool) -> None:
         done = quickstart(out, talk, seed=seed, force=force)
         show_students(talk, done.distilled)
         int8 = done.exported["int8"]
-        talk.say(
-            f"held-out pictures: int8 {percent(int8['top1'])}, float32 {percent(int8['top1_float32'])}; int8 is"
-            f" {int8['speedup']:.2f} times as fast on this machine"
-        )
+        advice = f"use {int8['recommended']}" if int8["recommended"] else "which of them is faster here cannot be told"
+        talk.say(f"held-out pictures: int8 {percent(int8['top1'])}, float32 {percent(int8['top1_float32'])}; {advice}")
         talk.say(f"look at the report: {done.report}")
     summary = {
         "student": run_summary(out / "student", done.distilled.student),

@@ -9,6 +9,7 @@ import onnx
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
 from edgexfer.export.held import HELD, WEIGHTED, before_layers, drop_unread, hold_outputs, sort_nodes
+from edgexfer.export.pooling import behind_pooling
 
 
 def leave_in_float(wrapped: onnx.ModelProto, model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
@@ -49,6 +50,9 @@ def leave_in_float(wrapped: onnx.ModelProto, model: onnx.ModelProto, layers: Seq
                 node.input[place] = outer.get(name, name)
     drop_unread(made)
     sort_nodes(made)
+    # ONNX Runtime moves a QuantizeLinear before max pooling, but not before a ReLU: without one in between, the pooling
+    # of a float layer would be computed in 8 bits, in a layout for which it has no quick way
+    behind_pooling(made, ["Relu", "Clip"], free)
     if not any(n.op_type == "QuantizeLinear" for n in made.graph.node):
         raise QuantizationError("the plan leaves every layer in float32; use the float32 file")
     graph.check_written(made, model.opset_import[0].version, model.ir_version)

@@ -1,9 +1,9 @@
 """The float32 graph with QuantizeLinear and DequantizeLinear put in; no data, no runtime.
 
 Between the first and the last layer with weights everything that ONNX Runtime can compute in 8 bits is wrapped; what
-it cannot (HardSwish) is left in float32 between the two. Preprocessing stays float32, and both outputs are the float32
-values before any rounding to 8 bits. Layers that a plan leaves in float32 are taken out of their wraps again, together
-with whatever only follows them.
+it cannot is left in float32 between the two, unless it is a gate that can be written in another way (``gates``).
+Preprocessing stays float32, and both outputs are the float32 values before any rounding to 8 bits. Layers that a plan
+leaves in float32 are taken out of their wraps again, together with whatever only follows them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ import onnx
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
 from edgexfer.export.float_layers import leave_in_float
+from edgexfer.export.gates import in_8_bits
 from edgexfer.export.held import WEIGHTED, before_layers, hold_outputs, release_outputs
 from edgexfer.export.plan import QuantizationPlan
 from edgexfer.onnxruntime_import import import_onnxruntime
@@ -27,6 +28,8 @@ from edgexfer.onnxruntime_import import import_onnxruntime
 MOVING = ("Concat", "Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 COMPUTING = ("Add", "AveragePool", "Clip", "GlobalAveragePool", "LeakyRelu", "Mul", "Relu", "Sigmoid")
 QUANTIZED = (*WEIGHTED, *COMPUTING, *MOVING)
+Ranges = Mapping[str, tuple[float, float]]
+"""Lowest and highest value of each activation."""
 
 
 def activations(model: onnx.ModelProto) -> list[str]:
@@ -48,7 +51,16 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
     Raises:
         QuantizationError: The plan does not fit the model, or nothing can be quantized.
     """
-    return leave_in_float(wrap(model, plan), model, plan.float_layers)
+    return completed(wrap(model, plan), model, plan.float_layers)
+
+
+def completed(wrapped: onnx.ModelProto, model: onnx.ModelProto, float_layers: Sequence[str]) -> onnx.ModelProto:
+    """The int8 model of what ``wrap`` made of ``model``: some layers in float32, gates in 8 bits.
+
+    Raises:
+        QuantizationError: There is no layer of one of these names.
+    """
+    return in_8_bits(leave_in_float(wrapped, model, float_layers))
 
 
 def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
@@ -67,7 +79,7 @@ def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
             f"the plan knows no range of {missing[0]!r} and {len(missing) - 1} others; make it anew"
         )
     held = hold_outputs(model)
-    ranges = {n: (np.float32(low), np.float32(high)) for n, (low, high) in plan.ranges.items()}
+    ranges = {n: (np.float32(low), np.float32(high)) for n, (low, high) in _joined(held, plan.ranges).items()}
     with quiet():
         quantizer = QDQQuantizer(
             held,
@@ -125,6 +137,21 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
+
+
+def _joined(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
+    """The ranges, where what is read by a Concat alone has that of the Concat's output.
+
+    It will be rounded so anyway; rounded so at once it is rounded only once, and the Concat has nothing to compute.
+    """
+    joined = dict(ranges)
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for node in reversed(model.graph.node):
+        if node.op_type == "Concat" and node.output[0] in joined:
+            joined.update(
+                (name, joined[node.output[0]]) for name in node.input if name in joined and readers[name] == 1
+            )
+    return joined
 
 
 def _left_in_float(model: onnx.ModelProto) -> list[str]:

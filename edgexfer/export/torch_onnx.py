@@ -25,7 +25,7 @@ from torch import nn
 from edgexfer.errors import ExportError
 from edgexfer.export import graph, heads
 from edgexfer.export.metadata import INPUTS
-from edgexfer.export.prepare import averages_to_pools
+from edgexfer.export.pooling import averages_to_pools
 from edgexfer.export.runtime import OUTPUTS
 from edgexfer.fold.onnxfile.source import LARGEST_BYTES
 from edgexfer.preprocessing import Preprocessing

@@ -94,6 +94,27 @@ def test_layers_left_in_float_compute_in_float(activation: str, left: tuple[str,
     assert qdq.quantize(model, plan).SerializeToString(deterministic=True) == made.SerializeToString(deterministic=True)
 
 
+def test_a_float_layer_pools_before_its_relu_is_rounded() -> None:
+    model = prepare(network("Relu"))
+    ranges = dict.fromkeys(qdq.activations(model), (-1.0, 1.0))
+    made = qdq.quantize(model, QuantizationPlan("d", "x86", "minmax", True, ranges, ("conv1",)))
+    reader = {name: node for node in made.graph.node for name in node.input[:1]}
+    chain = ["x"]
+    while chain[-1] in reader and len(chain) < 5:
+        chain.append(reader[chain[-1]].output[0])
+    assert [reader[name].op_type for name in chain[:-1]] == ["Conv", "MaxPool", "Relu", "QuantizeLinear"]
+
+
+def test_what_is_only_joined_is_rounded_as_the_joint_is() -> None:
+    model = prepare(network("Relu"))
+    ranges = {name: (-1.0 - i, 2.0 + i) for i, name in enumerate(qdq.activations(model))}
+    made = qdq.quantize(model, QuantizationPlan("d", "x86", "minmax", True, ranges))
+    constants = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    wraps = {n.input[0]: constants[n.input[1]] for n in made.graph.node if n.op_type == "QuantizeLinear"}
+    assert wraps["g"] == wraps["h"] == np.float32((ranges["h"][1] - ranges["h"][0]) / 255)
+    assert wraps["e"] == np.float32((ranges["e"][1] - ranges["e"][0]) / 255) != wraps["h"]  # the sum reads it too
+
+
 @pytest.mark.parametrize(("target", "middle"), [("x86", 128), ("arm64", 0)])
 def test_symmetric_activations_have_zero_in_the_middle(target: str, middle: int) -> None:
     model, pixels = prepare(network("Relu")), make_pixels(6)

@@ -61,6 +61,15 @@ def keep(entries: Any, wanted: Callable[[Any], bool]) -> None:
             del entries[index]
 
 
+def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
+    """Puts ``nodes`` in place of the graph's own; shapes are inferred anew, unread constants dropped."""
+    read = {name for node in nodes for name in node.input} | {o.name for o in model.graph.output}
+    put(model.graph.node, nodes)
+    keep(model.graph.initializer, lambda tensor: tensor.name in read)
+    model.graph.ClearField("value_info")
+    infer_in_place(model)
+
+
 def _without_values(tensor: onnx.TensorProto) -> onnx.TensorProto:
     if math.prod(tensor.dims) <= SMALL:
         return tensor
