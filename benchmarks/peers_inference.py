@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--sizes", default="224,96")
+    parser.add_argument("--contenders", default="", help="only these, and eager and plain, which they are held against")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each turn")
@@ -114,6 +115,9 @@ def main() -> None:
     for size in map(int, options.sizes.split(",")):
         for network in options.networks.split(","):
             contenders, advice = prepare(network, size, options.work / f"{network}-{size}", python)
+            if options.contenders:
+                wanted = {"eager", "plain", *options.contenders.split(",")}
+                contenders = [contender for contender in contenders if contender.name in wanted]
             for threads in () if options.prepare_only else map(int, options.threads.split(",")):
                 row = {"network": network, "size": size, "threads": threads}
                 row["recommended"] = advice.get(str(threads)) or advice["whatever"]

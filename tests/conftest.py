@@ -1,6 +1,8 @@
 """One thread a test process: two of them share the cores, and sums come out in the same order every time."""
 
+import functools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background; what tests start hears Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,6 +19,16 @@ def _not_the_developers_cache(tmp_path_factory: pytest.TempPathFactory) -> Itera
     """What tests derive from their pictures is kept apart from the developer's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEXFER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators_gathered_once() -> Iterator[None]:
+    """torch.onnx gathers all of its operators for each export anew, a second each time; here once a process."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
         yield
 
 

@@ -43,7 +43,7 @@ def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in list(made.graph.node):
         if node.op_type == "HardSwish":
             gates.hard_swish(node)
-        elif node.op_type == "HardSigmoid" and math.isclose(attribute(node, "alpha", 0.2), 1 / 6, rel_tol=1e-6):
+        elif node.op_type == "HardSigmoid" and _is_of_hard_swish(node):
             gates.hard_sigmoid(node)
     nodes = [n for n in made.graph.node if n.output[0] not in gates.superfluous]
     put(made.graph.node, [*nodes, *gates.added])
@@ -51,6 +51,11 @@ def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
     drop_unread(made)
     sort_nodes(made)
     return made
+
+
+def _is_of_hard_swish(node: onnx.NodeProto) -> bool:
+    """Whether a HardSigmoid has the slope and height that PyTorch's has; ONNX's own defaults are others."""
+    return math.isclose(attribute(node, "alpha", 0.2), 1 / 6, rel_tol=1e-6) and attribute(node, "beta", 0.5) == 0.5
 
 
 class _Gates:

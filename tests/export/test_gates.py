@@ -143,7 +143,8 @@ def test_an_answer_is_not_rounded() -> None:
     assert "HardSwish" in kinds(in_8_bits(model))
 
 
-def test_a_gate_of_another_slope_is_left_as_it_is() -> None:
+@pytest.mark.parametrize(("place", "value"), [(0, 0.2), (1, 0.4)])
+def test_another_hard_sigmoid_is_left_as_it_is(place: int, value: float) -> None:
     model = excitation(np.uint8)
-    next(n for n in model.graph.node if n.op_type == "HardSigmoid").attribute[0].f = 0.2
+    next(n for n in model.graph.node if n.op_type == "HardSigmoid").attribute[place].f = value
     assert "HardSigmoid" in kinds(in_8_bits(model))
