@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -343,7 +344,8 @@ def test_without_its_terminal_it_goes_on_only_under_nohup(
     command = [*before, sys.executable, str(bundle / "bench.py"), "models/tiny.onnx", "--threads", "1", "--rounds", "1"]
     command += ["--min-seconds", "3", "--out", "r.json"]
     given, none = subprocess.PIPE, subprocess.DEVNULL
-    child = subprocess.Popen(command, cwd=bundle, stderr=given, stdin=none, stdout=none, text=True)
+    begin = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup themselves
+    child = subprocess.Popen(command, cwd=bundle, stderr=given, stdin=none, stdout=none, text=True, preexec_fn=begin)
     assert child.stderr is not None and "verifying" in child.stderr.readline()
     time.sleep(1.5)
     child.send_signal(signal.SIGHUP)
