@@ -117,6 +117,8 @@ def main() -> None:
             contenders, advice = prepare(network, size, options.work / f"{network}-{size}", python)
             if options.contenders:
                 wanted = {"eager", "plain", *options.contenders.split(",")}
+                if unknown := wanted - {contender.name for contender in contenders}:
+                    raise SystemExit(f"there is no contender {', '.join(sorted(unknown))}")
                 contenders = [contender for contender in contenders if contender.name in wanted]
             for threads in () if options.prepare_only else map(int, options.threads.split(",")):
                 row = {"network": network, "size": size, "threads": threads}

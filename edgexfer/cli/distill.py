@@ -97,7 +97,7 @@ def objective_of(options: dict[str, Any]) -> Any:
 @click.option(
     "--activation",
     type=click.Choice(["relu"]),
-    help="Put it in place of each LeakyReLU, Hardswish and SiLU of the students, so that int8 has no float islands.",
+    help="Put it in place of each LeakyReLU, Hardswish and SiLU of the students, which costs int8 nothing.",
 )
 @click.option(
     "--unlabelled",

@@ -38,7 +38,7 @@ def lower(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     made.ir_version = form.ir_version
-    if View(made).opset <= form.opset:
+    if made.opset_import[0].version <= form.opset:
         return made
     infer_in_place(made)  # the type of each value is what a CastLike has to be told
     view = View(made)

@@ -1,8 +1,8 @@
 """Another activation in any network: ``NAME+relu`` is NAME with a ReLU in place of each LeakyReLU, Hardswish or SiLU.
 
-ReLU costs nothing in 8 bits: its clamp is the lower end of the quantized range. LeakyReLU and Hardswish are operators
-of their own there, or float islands. Activations hold no weights, so the weight files of NAME fit ``NAME+relu`` too;
-what the network has learned does not survive the swap by itself, and has to be taught again.
+ReLU costs nothing in 8 bits: its clamp is the lower end of the quantized range. LeakyReLU, Hardswish and SiLU are
+operators of their own there, one or two each. Activations hold no weights, so the weight files of NAME fit
+``NAME+relu`` too; what the network has learned does not survive the swap by itself, and has to be taught again.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class TinyDarknet(Network):
 
     Args:
         num_classes: Number of logits.
-        slope: LeakyReLU's slope below zero, 0.1 as published; 0 puts a ReLU in its place, which quantizes to int8
-            without a float island.
+        slope: LeakyReLU's slope below zero, 0.1 as published; 0 puts a ReLU in its place, which costs int8
+            nothing.
         width: Width multiplier; every number of channels is scaled by it. 1 is the published network.
     """
 

@@ -97,6 +97,7 @@ def test_hard_swish_is_a_product_of_8_bit_numbers(kind: type[np.generic], is_dec
     x = np.clip(np.round(VALUES * 69 / 3), -69, 255 - 69) * 3 / 69  # the finest step that reaches from -3 to 8
     exact = x * np.clip(x / 6 + 0.5, 0, 1)
     assert np.abs(answer(made) - exact).max() <= 0.51 * (8.575 / 255)
+    # half a step of either input, 15 / 255 and 3 / 69, where the function is steepest, 1.5: 0.077
     assert np.abs(answer(made) - answer(model)).max() <= 0.08 and answer(made)[VALUES < -3].max() == 0
 
 
@@ -122,7 +123,7 @@ def test_onnx_runtime_computes_it_with_8_bit_kernels(tmp_path: Path) -> None:
 def test_a_range_far_from_the_edge_stays_as_it_is(kind: type[np.generic], is_decomposed: bool) -> None:
     made = in_8_bits(swish(kind, is_decomposed=is_decomposed, x=(-0.3, 0.5), y=(-0.15, 0.3)))
     assert kinds(made) == {"QuantizeLinear", "DequantizeLinear", "Add", "Mul"}
-    x = np.clip(VALUES, -0.3, 0.5)
+    x = np.clip(VALUES, -0.3, 0.5)  # rounded like the answer by half a step; the gate, by half of 1 / 255, weighs x
     assert np.abs(answer(made) - x * np.clip(x / 6 + 0.5, 0, 1)).max() <= (0.51 * 0.45 + 0.51 * 0.8 + 0.5 * 0.5) / 255
 
 
