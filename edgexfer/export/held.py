@@ -30,10 +30,15 @@ def hold_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     held.graph.output.extend(outputs)
     for name in names:
         held.graph.node.append(helper.make_node("Identity", [HELD + name], [name], name=HELD + name))
-    for number, node in enumerate(held.graph.node):
-        node.name = node.name or f"node_{number}"
+    for node, name in zip(held.graph.node, node_names(held), strict=True):
+        node.name = name
     infer_in_place(held)
     return held
+
+
+def node_names(model: onnx.ModelProto) -> list[str]:
+    """The name of each node, one made up where the file gives none."""
+    return [node.name or f"node_{number}" for number, node in enumerate(model.graph.node)]
 
 
 def release_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ import onnx
 
 from edgexfer.errors import QuantizationError
 from edgexfer.export import graph
+from edgexfer.export.blocks import in_blocks
 from edgexfer.export.float_layers import leave_in_float
 from edgexfer.export.gates import in_8_bits
 from edgexfer.export.held import WEIGHTED, before_layers, hold_outputs, release_outputs
@@ -55,12 +56,12 @@ def quantize(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
 
 
 def completed(wrapped: onnx.ModelProto, model: onnx.ModelProto, float_layers: Sequence[str]) -> onnx.ModelProto:
-    """The int8 model of what ``wrap`` made of ``model``: some layers in float32, gates in 8 bits.
+    """The int8 model of what ``wrap`` made of ``model``: some layers in float32, gates in 8 bits, pixels in blocks.
 
     Raises:
         QuantizationError: There is no layer of one of these names.
     """
-    return in_8_bits(leave_in_float(wrapped, model, float_layers))
+    return in_blocks(in_8_bits(leave_in_float(wrapped, model, float_layers)), model)
 
 
 def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:

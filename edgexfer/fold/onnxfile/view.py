@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,11 @@ class View:
         self.replaceable: set[str] = set()
         if model.ir_version >= 4:  # before, every initializer had to be an input too, and runtimes take it as constant
             self.replaceable = {i.name for i in model.graph.input} & set(self._tensors)
-        self.ranks = _ranks(model)
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """The number of dimensions of each value, where shape inference tells."""
+        return _ranks(self.model)
 
     def tensor(self, name: str) -> onnx.TensorProto | None:
         """The constant of that name: an initializer or what a Constant node holds, through identities."""
