@@ -31,6 +31,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.export.held import drop_unread, node_names, sort_nodes
+from edgexfer.export.rounding import balanced
 from edgexfer.fold.onnxfile.shapes import put
 from edgexfer.fold.onnxfile.view import View, attribute, input_of
 
@@ -204,23 +205,6 @@ def _only(view: View, name: str, kind: str) -> onnx.NodeProto | None:
         return None
     node = view.nodes[users[0]]
     return node if node.input[0] == name else None
-
-
-def balanced(numbers: np.ndarray) -> np.ndarray:
-    """``numbers`` ``(C, ...)`` as whole ones whose sum over each C is within a half of what it was.
-
-    Pixels beside each other are nearly the same, so it is this sum that their product with rounded weights errs by.
-    Those rounded furthest go the other way, as many as the sum is off by (Guo et al., "SQuant: On-the-Fly Data-Free
-    Quantization via Diagonal Hessian Approximation", ICLR 2022, section 3.3).
-    """
-    flat = numbers.reshape(len(numbers), -1)
-    rounded = np.round(flat)
-    for row, wanted in zip(rounded, flat, strict=True):
-        gone_up = row - wanted
-        off = float(gone_up.sum())
-        furthest = np.argsort(-np.sign(off) * gone_up, kind="stable")[: round(abs(off))]
-        row[furthest] -= np.sign(off)
-    return rounded.reshape(numbers.shape)
 
 
 class _Parts:

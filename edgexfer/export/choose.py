@@ -1,9 +1,10 @@
 """Which int8 form an artifact gets: ranges, scales, and the layers that stay in float32; decided on pictures, measured.
 
 1. Every candidate (how ranges are chosen, one weight scale a channel or a tensor) is tried; the one whose class
-   probabilities stay closest to float32's, by Kullback and Leibler, is taken.
+   probabilities stay closest to float32's, by Kullback and Leibler, is taken. Its weights are rounded to the nearest,
+   or so that each output keeps its sum, whichever is closer: a network that learned with rounding learned the former.
 2. The first layers stay in float32 as long as that makes the file faster on this machine: a convolution over three
-   channels often is slower in 8 bits, and is the most sensitive. So do further layers whose own 8-bit kernel is slower
+   channels can be slower in 8 bits, and is the most sensitive. So do further layers whose own 8-bit kernel is slower
    than that in float32, where the file as a whole gains by it.
 3. Where the loss is above the budget, each layer's part in it is measured by leaving it alone in float32, and what it
    costs; the fewest layers with the largest gain for their cost stay in float32 until the loss is within the budget.
@@ -95,24 +96,34 @@ class Search:
         tried: Sequence[tuple[str, str, bool]],
     ) -> tuple[QuantizationPlan, onnx.ModelProto]:
         best: tuple[float, QuantizationPlan, onnx.ModelProto] | None = None
-        self.bar.begin("int8 candidates", len(tried))
+        self.bar.begin("int8 candidates", len(tried) + 1)
         for number, (method, symmetry, per_channel) in enumerate(tried, 1):
             symmetric = symmetry == "symmetric"
             plan = QuantizationPlan(digest, self.judge.target, method, per_channel, ranges[method], symmetric=symmetric)
-            wrapped = qdq.wrap(self.base, plan)
-            apart = self.judge.divergence(self._with(wrapped, ()), CANDIDATE_IMAGES)
-            self._note("candidate", method=method, per_channel=per_channel, symmetric=symmetric, divergence=apart)
+            best = self._closer(plan, best)
             self.bar.advance(number, method)
-            if np.isfinite(apart) and (best is None or apart < best[0]):
-                best = apart, plan, wrapped
+        if best is not None:
+            best = self._closer(replace(best[1], balanced=True), best)
+            self.bar.advance(len(tried) + 1, "balanced")
         self.bar.end()
         if best is None:
             raise QuantizationError("every int8 candidate answers with NaN; use the float32 file")
         self.say(
-            f"int8: of {len(tried)} candidates the closest to float32 was {best[1].method},"
+            f"int8: of {len(tried) + 1} candidates the closest to float32 was {best[1].method},"
             f" {'symmetric, ' * best[1].symmetric}one scale a {'channel' if best[1].per_channel else 'tensor'}"
+            f"{', balanced weights' * best[1].balanced}"
         )
         return best[1], best[2]
+
+    def _closer(
+        self, plan: QuantizationPlan, best: tuple[float, QuantizationPlan, onnx.ModelProto] | None
+    ) -> tuple[float, QuantizationPlan, onnx.ModelProto] | None:
+        """A plan with its distance and what it makes, where that is closer to float32 than ``best``; else ``best``."""
+        wrapped = qdq.wrap(self.base, plan)
+        apart = self.judge.divergence(self._with(wrapped, ()), CANDIDATE_IMAGES)
+        kinds = {"per_channel": plan.per_channel, "symmetric": plan.symmetric, "balanced": plan.balanced}
+        self._note("candidate", method=plan.method, **kinds, divergence=apart)
+        return (apart, plan, wrapped) if np.isfinite(apart) and (best is None or apart < best[0]) else best
 
     def _front(self, wrapped: onnx.ModelProto, layers: Sequence[str]) -> list[str]:
         """The first layers, as many as make the file faster in float32 on this machine."""

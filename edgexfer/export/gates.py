@@ -1,15 +1,20 @@
-"""HardSwish and HardSigmoid of an int8 graph in 8 bits, where ONNX Runtime has float kernels only; no runtime.
+"""HardSwish, HardSigmoid and LeakyReLU of an int8 graph as what ONNX Runtime is quick at in 8 bits; no runtime.
 
-Both are made of the gate ``clip(x / 6 + 1/2, 0, 1)``. Let ``x`` be rounded with a scale of ``3 / n``, n whole, and a
-range that begins at -3, below which the gate is 0 anyway: ``x = (q - n) * 3 / n`` for q from 0. Then the gate is
-``min(q, 2 n) / (2 n)``: the same 8-bit number, clipped, read with another scale and zero point. Nothing is rounded for
-it. HardSwish becomes an 8-bit Clip and an 8-bit product, a HardSigmoid the Clip alone.
+For the first two it has float kernels only. Both are made of the gate ``clip(x / 6 + 1/2, 0, 1)``. Let ``x`` be
+rounded with a scale of ``3 / n``, n whole, and a range that begins at -3, below which the gate is 0 anyway:
+``x = (q - n) * 3 / n`` for q from 0. Then the gate is ``min(q, 2 n) / (2 n)``: the same 8-bit number, clipped, read
+with another scale and zero point. Nothing is rounded for it. HardSwish becomes an 8-bit Clip and an 8-bit product, a
+HardSigmoid the Clip alone.
 
     Q -> DQ -> HardSwish -> Q     becomes     Q -> DQ ----------> Mul -> Q
                                                 -> Clip -> DQ -/
 
 Where that range would round ``x`` too coarsely, or something else reads it, ``x`` stays as it is: ``x + 3``, rounded to
 8 bits from 0 to 6, is cut by their ends, and read from 0 to 1 it is the gate.
+
+LeakyReLU ``a x + (1 - a) max(x, 0)`` is looked up in a table there, one number after the other. Both summands are the
+same 8-bit number ``q`` with zero point ``z``, once as it is and once as ``max(q, z)``, read with ``a`` and ``1 - a``
+times its scale: a Clip and a sum, each of many numbers at once, where nothing more is rounded than before.
 """
 
 from __future__ import annotations
@@ -34,8 +39,8 @@ COARSEST = 1.5
 
 
 def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an int8 model whose gates between 8-bit values are computed in 8 bits; itself where there is none."""
-    if not any(node.op_type in ("HardSwish", "HardSigmoid") for node in model.graph.node):
+    """A copy of an int8 model whose activations between 8-bit values are written so; itself where there is none."""
+    if not any(node.op_type in ("HardSwish", "HardSigmoid", "LeakyRelu") for node in model.graph.node):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -45,6 +50,8 @@ def in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
             gates.hard_swish(node)
         elif node.op_type == "HardSigmoid" and _is_of_hard_swish(node):
             gates.hard_sigmoid(node)
+        elif node.op_type == "LeakyRelu":
+            gates.leaky_relu(node)
     nodes = [n for n in made.graph.node if n.output[0] not in gates.superfluous]
     put(made.graph.node, [*nodes, *gates.added])
     made.graph.initializer.extend(gates.tensors)
@@ -59,7 +66,7 @@ def _is_of_hard_swish(node: onnx.NodeProto) -> bool:
 
 
 class _Gates:
-    """The gates of one model, and what becomes of it.
+    """The activations of one model, and what becomes of it.
 
     Attributes:
         added: Nodes to be put in.
@@ -104,6 +111,23 @@ class _Gates:
         self._gate(x, below.output[0], node.name, high if is_free else None, COARSEST if others else math.inf)
         self.superfluous.update(n.output[0] for n in (node, above, below))
 
+    def leaky_relu(self, node: onnx.NodeProto) -> None:
+        """``x -> LeakyRelu -> Q`` becomes a sum of the parts of ``x``; where activations are uint8, as on x86."""
+        x = self._rounded(node.input[0])
+        slope = attribute(node, "alpha", 0.01)
+        if x is None or x.zero.dtype != np.uint8 or not 0 < slope < 1:
+            return
+        if self._read_by(node.output[0], "QuantizeLinear") is None:
+            return
+        zero, whole, positive = x.quantize.input[2], f"{node.output[0]}_part", f"{node.output[0]}_positive"
+        for name, scale in (("scale", slope), ("positive_scale", 1 - slope)):
+            self._constant(f"{node.name}_{name}", scale * x.step)
+        self._put("Clip", [x.quantize.output[0], zero], f"{positive}_8_bit", f"{node.name}_clip")
+        self._put("DequantizeLinear", [x.quantize.output[0], f"{node.name}_scale", zero], whole, whole)
+        self._put("DequantizeLinear", [f"{positive}_8_bit", f"{node.name}_positive_scale", zero], positive, positive)
+        self._put("Add", [whole, positive], node.output[0], node.name)
+        self.superfluous.add(node.output[0])
+
     def _rounded(self, name: str) -> _Rounded | None:
         """The value of that name, where it is in 8 bits."""
         below = self._producer.get(name)
@@ -124,8 +148,7 @@ class _Gates:
         """Adds the gate of ``x`` as ``result``; ``x`` may be rounded anew from -3 to ``high``, where that is told."""
 
         def constant(name: str, value: float, kind: Any = np.float32) -> str:
-            self.tensors.append(numpy_helper.from_array(np.array(value, kind), f"{label}_{name}"))
-            return self.tensors[-1].name
+            return self._constant(f"{label}_{name}", value, kind)
 
         kind = x.zero.dtype
         lowest, highest = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
@@ -146,6 +169,10 @@ class _Gates:
             self._put("QuantizeLinear", [sum_, scale, low], f"{result}_8_bit", f"{label}_clip")
             step = constant("gate_scale", 1 / (highest - lowest))
         self._put("DequantizeLinear", [f"{result}_8_bit", step, low], result, f"{label}_gate")
+
+    def _constant(self, name: str, value: float, kind: Any = np.float32) -> str:
+        self.tensors.append(numpy_helper.from_array(np.array(value, kind), name))
+        return name
 
     def _put(self, kind: str, inputs: Sequence[str], output: str, name: str) -> None:
         self.added.append(helper.make_node(kind, inputs, [output], name=name))

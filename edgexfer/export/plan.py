@@ -29,6 +29,7 @@ class QuantizationPlan:
         float_layers: Names of the layers with weights that stay in float32, in the order of the graph; what only
             follows them stays with them.
         symmetric: Whether the 8-bit range of every activation lies around zero, as some accelerators want it.
+        balanced: Whether weights are rounded so that each output keeps its sum, see ``rounding``; else to the nearest.
     """
 
     artifact_digest: str
@@ -38,6 +39,12 @@ class QuantizationPlan:
     ranges: Mapping[str, tuple[float, float]]
     float_layers: tuple[str, ...] = ()
     symmetric: bool = False
+    balanced: bool = False
+
+    @property
+    def largest_weight(self) -> int:
+        """What a weight's 8-bit number may be, up and down."""
+        return 64 if self.reduce_range else 127
 
     @property
     def reduce_range(self) -> bool:
@@ -47,7 +54,7 @@ class QuantizationPlan:
     def describe(self) -> str:
         """The decisions in a few words."""
         activations = f"{'symmetric ' * self.symmetric}{'uint8' if self.target == 'x86' else 'int8'}"
-        weights = "7-bit int8" if self.reduce_range else "int8"
+        weights = f"{'balanced ' * self.balanced}{'7-bit ' * self.reduce_range}int8"
         scale = "channel" if self.per_channel else "tensor"
         left = f", {len(self.float_layers)} layers in float32" if self.float_layers else ""
         how = f"{activations} activations ({self.method}), {weights} weights, one scale a {scale}"
@@ -65,6 +72,7 @@ def write_plan(path: Path, plan: QuantizationPlan) -> None:
             "method": plan.method,
             "per_channel": plan.per_channel,
             "symmetric": plan.symmetric,
+            "balanced": plan.balanced,
             "ranges": {name: list(pair) for name, pair in plan.ranges.items()},
             "float_layers": list(plan.float_layers),
         },
@@ -88,17 +96,19 @@ def read_plan(path: Path) -> QuantizationPlan:
             ranges={str(name): _range(pair) for name, pair in value["ranges"].items()},
             float_layers=tuple(str(name) for name in value.get("float_layers", ())),
             symmetric=value.get("symmetric", False),
+            balanced=value.get("balanced", False),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise QuantizationError(
             f"the plan {str(path)!r} is incomplete or malformed: {error!r}; make it anew"
         ) from error
     known = plan.target in TARGETS and plan.method in METHODS
-    if not known or not isinstance(plan.per_channel, bool) or not isinstance(plan.symmetric, bool):
+    switches = (plan.per_channel, plan.symmetric, plan.balanced)
+    if not known or not all(isinstance(switch, bool) for switch in switches):
         raise QuantizationError(
             f"the plan {str(path)!r} has target {plan.target!r}, method {plan.method!r}, per_channel"
-            f" {plan.per_channel!r}, symmetric {plan.symmetric!r}; allowed: {', '.join(TARGETS)};"
-            f" {', '.join(METHODS)}; true or false; true or false"
+            f" {plan.per_channel!r}, symmetric {plan.symmetric!r}, balanced {plan.balanced!r}; allowed:"
+            f" {', '.join(TARGETS)}; {', '.join(METHODS)}; true or false (the last three)"
         )
     return plan
 

@@ -24,6 +24,7 @@ from edgexfer.export.float_layers import leave_in_float
 from edgexfer.export.gates import in_8_bits
 from edgexfer.export.held import WEIGHTED, before_layers, hold_outputs, release_outputs
 from edgexfer.export.plan import QuantizationPlan
+from edgexfer.export.rounding import balance
 from edgexfer.onnxruntime_import import import_onnxruntime
 
 MOVING = ("Concat", "Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
@@ -104,6 +105,8 @@ def wrap(model: onnx.ModelProto, plan: QuantizationPlan) -> onnx.ModelProto:
     del finished.metadata_props[:]
     del finished.graph.value_info[:]
     graph.strip(finished)
+    if plan.balanced:
+        balance(finished, model, plan.largest_weight)
     if not any(n.op_type == "QuantizeLinear" for n in finished.graph.node):
         raise QuantizationError("this network has no layer that can be quantized; use the float32 file")
     graph.check_written(finished, model.opset_import[0].version, model.ir_version)

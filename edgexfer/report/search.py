@@ -70,7 +70,7 @@ def _candidates(name: str, trace: Sequence[Step], origin: str) -> Figure | None:
     tried.sort(key=lambda step: float(step[1]["divergence"]))
     titles = [
         f"{s.get('method')}, {'symmetric, ' if s.get('symmetric') else ''}"
-        f"one scale a {'channel' if s.get('per_channel') else 'tensor'}"
+        f"one scale a {'channel' if s.get('per_channel') else 'tensor'}{', balanced weights' * bool(s.get('balanced'))}"
         for _, s in tried
     ]
     bars = [

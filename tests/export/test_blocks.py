@@ -164,14 +164,6 @@ def test_weights_of_other_kinds_lose_no_more_than_rounding_costs() -> None:
     assert (inner <= off + 0.51 * high / 255).all()
 
 
-def test_rounded_weights_keep_their_sum() -> None:
-    numbers = np.random.default_rng(1).uniform(-63, 63, (50, 3, 3, 3))
-    found = blocks.balanced(numbers)
-    assert np.array_equal(found, np.round(found)) and np.abs(found - numbers).max() < 1
-    assert np.abs((found - numbers).sum((1, 2, 3))).max() <= 0.5 + 1e-9
-    assert np.array_equal(blocks.balanced(found), found)
-
-
 @pytest.mark.parametrize("change", [{"dilations": [2, 2]}, {"strides": [3, 3]}, {"auto_pad": "SAME_UPPER"}])
 def test_another_convolution_stays_as_it_is(change: dict[str, object]) -> None:
     layer = Layer(pads=(0, 0, 0, 0))

@@ -58,7 +58,7 @@ def test_within_the_budget_nothing_is_left_in_float(monkeypatch: pytest.MonkeyPa
     search, _ = World({"layer4": 0.5}).search(monkeypatch, 1.0)
     plan = search.choose("d", RANGES, ("minmax", "entropy"))
     assert plan.float_layers == () and plan.artifact_digest == "d"
-    assert [t["step"] for t in search.trace] == ["candidate"] * 4 + ["front"] * 2 + ["loss"]
+    assert [t["step"] for t in search.trace] == ["candidate"] * 5 + ["front"] * 2 + ["loss"]
 
 
 def test_the_most_sensitive_layers_are_left_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_the_most_sensitive_layers_are_left_in_float(monkeypatch: pytest.MonkeyP
     search, said = world.search(monkeypatch, 1.0)
     assert search.choose("d", RANGES, ("minmax",)).float_layers == ("layer2", "layer7")
     assert "int8 lost 8.9 points; with layer2, layer7 in float32 it keeps within 1" in said
-    assert world.bars == [("int8 candidates", 2), ("int8 sensitivity", 12)]
+    assert world.bars == [("int8 candidates", 3), ("int8 sensitivity", 12)]
     assert {t["layer"] for t in search.trace if t["step"] == "layer"} == set(LAYERS)
 
 
@@ -140,9 +140,23 @@ def test_both_symmetries_are_candidates_where_both_are_asked_for(monkeypatch: py
     monkeypatch.setattr(choose.qdq, "wrap", lambda base, plan: () if plan.symmetric else ("coarse",))
     monkeypatch.setattr(Judge, "divergence", lambda judge, model, count: float(len(model)))
     assert search.choose("d", RANGES, ("minmax",), symmetries_of("auto", "arm64")).symmetric
-    assert said[0] == "int8: of 4 candidates the closest to float32 was minmax, symmetric, one scale a channel"
+    assert said[0] == "int8: of 5 candidates the closest to float32 was minmax, symmetric, one scale a channel"
     tried = [step["symmetric"] for step in search.trace if step["step"] == "candidate"]
-    assert tried == [False, False, True, True]
+    assert tried == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("is_closer", [True, False])
+def test_weights_of_the_closest_candidate_are_balanced_where_that_is_closer(
+    is_closer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, said = World({}).search(monkeypatch, 1.0)
+    distances = {(False, True): 2.0, (False, False): 3.0, (True, True): 1.0 if is_closer else 2.5}
+    monkeypatch.setattr(choose.qdq, "wrap", lambda base, plan: (distances[plan.balanced, plan.per_channel],))
+    monkeypatch.setattr(Judge, "divergence", lambda judge, model, count: float(model[0]))
+    monkeypatch.setattr(Search, "_with", lambda search, wrapped, names: wrapped)
+    assert search.choose("d", RANGES, ("minmax",)).balanced == is_closer
+    assert said[0].endswith("minmax, one scale a channel" + ", balanced weights" * is_closer)
+    assert [step["balanced"] for step in search.trace if step["step"] == "candidate"] == [False, False, True]
 
 
 def test_symmetries_have_names() -> None:

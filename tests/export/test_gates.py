@@ -144,6 +144,39 @@ def test_an_answer_is_not_rounded() -> None:
     assert "HardSwish" in kinds(in_8_bits(model))
 
 
+def leaky(kind: type[np.generic], slope: float = 0.1) -> onnx.ModelProto:
+    return network([helper.make_node("LeakyRelu", ["x_r"], ["y"], name="leaky", alpha=slope)],
+                   {"x": (-7.0, 8.0), "y": (-7 * slope, 8.0)}, kind, ["y_r"])  # fmt: skip
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.1, 0.9])
+def test_leaky_relu_is_a_sum_of_two_readings_of_one_number(slope: float) -> None:
+    model = leaky(np.uint8, slope)
+    made = in_8_bits(model)
+    onnx.checker.check_model(made, full_check=True)
+    assert kinds(made) == {"QuantizeLinear", "DequantizeLinear", "Clip", "Add"}
+    x = np.clip(np.round(VALUES / (15 / 255)), -119, 136) * (15 / 255)
+    step = (8 + 7 * slope) / 255
+    assert np.abs(answer(made) - np.where(x < 0, slope * x, x)).max() <= 0.501 * step
+    assert np.abs(answer(made) - answer(model)).max() <= 1.001 * step  # where both are half a step from the truth
+
+
+def test_leaky_relu_of_8_bits_is_a_sum_in_onnx_runtime_too(tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(
+        in_8_bits(leaky(np.uint8)).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    assert kinds(onnx.load(tmp_path / "optimised.onnx")) == {"QuantizeLinear", "Clip", "QLinearAdd", "DequantizeLinear"}
+
+
+@pytest.mark.parametrize(("kind", "slope"), [(np.int8, 0.1), (np.uint8, 1.5), (np.uint8, -0.1), (np.uint8, 0.0)])
+def test_leaky_relu_of_signed_numbers_or_of_another_slope_stays(kind: type[np.generic], slope: float) -> None:
+    model = leaky(kind, 0.1)
+    next(n for n in model.graph.node if n.op_type == "LeakyRelu").attribute[0].f = slope
+    assert "LeakyRelu" in kinds(in_8_bits(model))
+
+
 @pytest.mark.parametrize(("place", "value"), [(0, 0.2), (1, 0.4)])
 def test_another_hard_sigmoid_is_left_as_it_is(place: int, value: float) -> None:
     model = excitation(np.uint8)

@@ -42,22 +42,23 @@ def test_the_plan_makes_the_same_bytes_again(quantized: tuple[ExportResult, list
 
 def test_plans_are_read_as_they_were_written(tmp_path: Path) -> None:
     plan = QuantizationPlan(
-        "d", "arm64", "percentile 99.9", False, {"a": (-0.1, float(np.float32(2.3)))}, symmetric=True
+        "d", "arm64", "percentile 99.9", False, {"a": (-0.1, float(np.float32(2.3)))}, symmetric=True, balanced=True
     )
     path = tmp_path / "p.json"
     write_plan(path, plan)
     assert read_plan(path) == plan
     assert plan.describe() == (
-        "symmetric int8 activations (percentile 99.9), int8 weights, one scale a tensor, for arm64"
+        "symmetric int8 activations (percentile 99.9), balanced int8 weights, one scale a tensor, for arm64"
     )
     value = json.loads(path.read_text())
-    path.write_text(json.dumps({name: part for name, part in value.items() if name != "symmetric"}))
-    assert not read_plan(path).symmetric  # plans had no choice before
+    path.write_text(json.dumps({name: part for name, part in value.items() if name not in ("symmetric", "balanced")}))
+    assert not read_plan(path).symmetric and not read_plan(path).balanced  # plans had no choice before
     for change, message in (
         ({"target": "mips"}, "target 'mips'"),
         ({"method": "magic"}, "method 'magic'"),
         ({"per_channel": 1}, "per_channel 1"),
         ({"symmetric": "yes"}, "symmetric 'yes'"),
+        ({"balanced": 0}, "balanced 0"),
         ({"ranges": {"a": [1, 0]}}, "incomplete or malformed"),
         ({"ranges": None}, "incomplete or malformed"),
         ({"ranges": {"a": [0, 10**400]}}, "incomplete or malformed"),

@@ -110,7 +110,7 @@ def onnx_array(tensor: object) -> np.ndarray:
 
 def test_the_talk_says_what_was_chosen_and_how_it_went(quantized: tuple[ExportResult, list[str]]) -> None:
     talk = "\n".join(quantized[1])
-    assert "calibrated on 40 training pictures" in talk and "of 8 candidates the closest to float32 was" in talk
+    assert "calibrated on 40 training pictures" in talk and "of 9 candidates the closest to float32 was" in talk
     assert "uint8 activations" in talk and "7-bit int8 weights" in talk
     assert "int8 against float32 on 40 held-out images: top-1 agreement" in talk
     assert "float32 here (" in talk and "one picture on one thread" in talk
