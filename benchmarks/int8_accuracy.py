@@ -1,7 +1,7 @@
 """What int8 loses in accuracy, network by network: as exported, with everything in 8 bits, and taught with rounding.
 
     python benchmarks/int8_accuracy.py DATA --work DIR
-    python benchmarks/int8_accuracy.py DATA --work DIR --networks tiny-darknet --epochs 2
+    python benchmarks/int8_accuracy.py DATA --work DIR --networks tiny-darknet --epochs 2 --kinds export
 
 DATA is whatever `edgexfer finetune` takes, with a test split of 2,000 pictures or more. Each network learns from random
 weights; then three int8 files are made of it:
@@ -10,8 +10,9 @@ weights; then three int8 files are made of it:
 * `all-8-bit`: the same with any loss allowed, so that no layer stays in float32 for accuracy's sake;
 * `taught-8-bit`: of the network after further epochs with int8's rounding, its float32 self as the teacher.
 
-Losses are paired, on the whole test split, with 95% intervals: positive where int8 is worse than the network's float32
-file (that of the untaught network, for `taught-8-bit` too). What the result file holds already is not made again.
+`--kinds` makes some of them only. Losses are paired, on the whole test split, with 95% intervals: positive where int8
+is worse than the network's float32 file (that of the untaught network, for `taught-8-bit` too). What the result file
+holds already is not made again.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ NETWORKS = (
     "tiny-darknet", "tiny-darknet+relu", "mobilenet-v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
     "resnet18", "efficientnet_b0", "squeezenet1_1",
 )  # fmt: skip
+KINDS = ("export", "all-8-bit", "taught-8-bit")
 ANY_LOSS = 100.0
 
 
@@ -74,9 +76,12 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--taught-epochs", type=int, default=2)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
+    if unknown := sorted({*options.kinds.split(",")} - {*KINDS}):
+        parser.error(f"there is no {unknown[0]}; there are {', '.join(KINDS)}")
     torch.set_num_threads(options.threads)
     data = DataChoice(options.data)
     for name in options.networks.split(","):
@@ -96,14 +101,13 @@ def measure(name: str, data: DataChoice, options: argparse.Namespace) -> dict[st
     if test is None:
         raise SystemExit(f"{data.source!r} has no test split")
     pictures = Test.of(test, run.preprocessing)
-    files = {
-        "export": _export(folder / "run", folder / "export.onnx", ExportChoice(int8=True)),
-        "all-8-bit": _export(folder / "run", folder / "all.onnx", ExportChoice(int8=True, max_drop=ANY_LOSS)),
-        "taught-8-bit": _export(
-            _taught(name, data, folder, options), folder / "taught.onnx", ExportChoice(int8=True, max_drop=ANY_LOSS)
-        ),
-    }
-    float32 = pictures.logits(folder / "export.onnx")
+    files = {}
+    for kind in options.kinds.split(","):
+        source = _taught(name, data, folder, options) if kind == "taught-8-bit" else folder / "run"
+        choice = ExportChoice(int8=True, max_drop=1.0 if kind == "export" else ANY_LOSS)
+        files[kind] = _export(source, folder / f"{kind}.onnx", choice)
+    export_run(folder / "run", folder / "float32.onnx", ExportChoice(), Silent(), force=True)
+    float32 = pictures.logits(folder / "float32.onnx")
     return {
         "images": len(pictures.labels),
         "float32_top1": top1(float32, pictures.labels),
