@@ -38,11 +38,15 @@ from edgexfer.fold.onnxfile.view import View, attribute, input_of
 PIXELS = 4
 """How many pixels make a block."""
 CHANNELS = 3
+WHITE = 255
 STRIDES = (1, 2, 4)
 """Those that divide a block."""
 NORMALISING = ("Add", "Sub", "Mul", "Div")
 SEVEN_BITS = 64
 """The largest weight in the int8 files whose activations are uint8."""
+
+LARGEST_BIAS = 2**30
+"""In steps: that of a channel without weights would leave 32 bits."""
 
 
 def in_blocks(model: onnx.ModelProto, float32: onnx.ModelProto) -> onnx.ModelProto:
@@ -129,6 +133,8 @@ def _first(view: View) -> _First | None:
     if found is None or not size[1] or not size[2]:
         return None
     value, gain, shift = found
+    if not gain.all() or not (np.abs(-shift / gain - WHITE / 2) <= WHITE / 2).all():  # no pixel is the mean
+        return None
     rounded = _only(view, value, "QuantizeLinear")
     dequantized = rounded and _only(view, rounded.output[0], "DequantizeLinear")
     conv = dequantized and _only(view, dequantized.output[0], "Conv")
@@ -261,11 +267,12 @@ class _Parts:
         first = self.first
         scaled = weight * first.gain[:, None, None]
         largest = np.abs(scaled).max((1, 2, 3) if first.per_channel else None, keepdims=True)
-        step = np.where(largest > 0, largest / SEVEN_BITS, 1).astype(np.float32)  # a bias has the same: a pixel's is 1
+        step = np.maximum(largest / SEVEN_BITS, np.abs(bias)[:, None, None, None] / LARGEST_BIAS)
+        step = np.where(step > 0, step, 1).astype(np.float32)  # that of the bias, too, since that of the pixels is 1
         rounded = balanced(scaled / step.astype(np.float64))
         means = (rounded * (first.shift / first.gain)[:, None, None]).sum((1, 2, 3))
         steps = np.broadcast_to(step.reshape(-1), len(weight))
-        summands = np.round(bias / steps + means).clip(-(2**31), 2**31 - 1)
+        summands = np.round(bias / steps + means)
         columns = PIXELS // first.strides[1]
         return [
             self._stored("weight", self._widened(rounded.astype(np.int8)), np.tile(steps, columns)),
@@ -291,11 +298,11 @@ class _Parts:
         if not before and not after:
             return pixels
         gain = np.tile(self.first.gain, len(shift) // CHANNELS)
-        means = np.round(-shift / gain).clip(0, 255).astype(np.uint8)
+        means = np.round(-shift / gain).astype(np.uint8)
         edge = self._sliced(pixels, axis, 1, f"{name}_edge")
         mean = self._constant(f"{name}_mean", means.reshape(1, 1, 1, -1))
         borders = {}
-        for count in {before, after} - {0}:
+        for count in sorted({before, after} - {0}):
             no = self._constant(f"{name}_not_{count}", np.zeros([count if a == axis else 1 for a in range(4)], bool))
             borders[count] = self._put("Where", [no, edge, mean], f"{name}_added_{count}")
         parts = ([borders[before]] if before else []) + [pixels] + ([borders[after]] if after else [])

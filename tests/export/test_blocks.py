@@ -164,6 +164,29 @@ def test_weights_of_other_kinds_lose_no_more_than_rounding_costs() -> None:
     assert (inner <= off + 0.51 * high / 255).all()
 
 
+def test_a_channel_without_weights_keeps_its_bias() -> None:
+    layer = Layer()
+    weight = weights(layer)
+    weight[1] = 0
+    weight[2] *= np.float32(1e-12)  # as a dead BatchNorm leaves it
+    model = network(layer, weight)
+    wanted = computed(layer, weight, pixels_for(layer))
+    high = float(wanted.max())
+    found = first_of(in_blocks(wrapped(model, high), model), pixels_for(layer), optimised=True)
+    assert np.abs(found - wanted).max() <= 0.501 * high / 255
+
+
+@pytest.mark.parametrize("moved", [300.0, -200.0])
+def test_a_mean_that_no_pixel_has_leaves_the_layer_as_it_is(moved: float) -> None:
+    layer = Layer()
+    model = network(layer, weights(layer))
+    shift = next(t for t in model.graph.initializer if t.name == "shift")
+    value = numpy_helper.to_array(shift) + np.float32(moved / 32) * (np.arange(3) == 1).reshape(1, 3, 1, 1)
+    shift.CopyFrom(numpy_helper.from_array(value.astype(np.float32), "shift"))
+    made = wrapped(model, 9.0)
+    assert in_blocks(made, model) is made
+
+
 @pytest.mark.parametrize("change", [{"dilations": [2, 2]}, {"strides": [3, 3]}, {"auto_pad": "SAME_UPPER"}])
 def test_another_convolution_stays_as_it_is(change: dict[str, object]) -> None:
     layer = Layer(pads=(0, 0, 0, 0))
