@@ -68,7 +68,7 @@ def in_blocks(model: onnx.ModelProto, float32: onnx.ModelProto) -> onnx.ModelPro
     source = float32.graph.node[node_names(float32).index(first.label)]
     weight = constants[source.input[1]].astype(np.float64)
     bias = constants[source.input[2]].astype(np.float64) if input_of(source, 2) else np.zeros(len(weight))
-    parts = _Parts(first)
+    parts = _Parts(first, (source.input[1], input_of(source, 2) or f"{source.input[1]}_bias"))
     parts.build(weight, bias)
     superfluous = {first.output}
     put(made.graph.node, [*(n for n in made.graph.node if not superfluous & set(n.output)), *parts.nodes])
@@ -217,12 +217,15 @@ class _Parts:
     """What takes the place of a first convolution.
 
     Attributes:
+        first: The convolution.
+        names: Of its weights and bias in the float32 file.
         nodes: From the file's input to the convolution's output.
         tensors: Constants that they read.
     """
 
-    def __init__(self, first: _First) -> None:
+    def __init__(self, first: _First, names: tuple[str, str]) -> None:
         self.first = first
+        self.names = names
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
 
@@ -275,8 +278,8 @@ class _Parts:
         summands = np.round(bias / steps + means)
         columns = PIXELS // first.strides[1]
         return [
-            self._stored("weight", self._widened(rounded.astype(np.int8)), np.tile(steps, columns)),
-            self._stored("bias", np.tile(summands.astype(np.int32), columns), np.tile(steps, columns)),
+            self._stored(self.names[0], self._widened(rounded.astype(np.int8)), np.tile(steps, columns)),
+            self._stored(self.names[1], np.tile(summands.astype(np.int32), columns), np.tile(steps, columns)),
         ]
 
     def _widened(self, weight: np.ndarray) -> np.ndarray:
@@ -290,8 +293,12 @@ class _Parts:
         return wide.reshape(len(wide) * count, PIXELS * CHANNELS, height, most - least + 1)
 
     def _stored(self, name: str, numbers: np.ndarray, step: np.ndarray) -> str:
-        inputs = [(name, numbers), (f"{name}_scale", step), (f"{name}_zero_point", np.zeros(len(step), numbers.dtype))]
-        return self._put("DequantizeLinear", [self._constant(*i) for i in inputs], f"{name}_rounded", axis=0)
+        parts = {"": numbers, "_scale": step, "_zero_point": np.zeros(len(step), numbers.dtype)}
+        names = [f"{name}_in_blocks{part}" for part in parts]
+        self.tensors += [numpy_helper.from_array(v, n) for n, v in zip(names, parts.values(), strict=True)]
+        read = f"{name}_in_blocks_read"
+        self.nodes.append(helper.make_node("DequantizeLinear", names, [read], read, axis=0))
+        return read
 
     def _bordered(self, pixels: str, axis: int, before: int, after: int, shift: np.ndarray, name: str) -> str:
         """``pixels`` with the rounded means put before and after along an axis; the batch is as large as theirs."""
