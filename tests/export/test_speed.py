@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from edgexfer.export import speed
-from edgexfer.export.speed import HEATS, LEAST_ROUNDS, ROUNDS, Outcome, Race, race, thread_counts
+from edgexfer.export.speed import HEATS, LEAST_ROUNDS, ROUNDS, RUNS, WARM_UP, Outcome, Race, race, thread_counts
 from edgexfer.preprocessing import Preprocessing
 
 
@@ -67,3 +69,33 @@ def test_it_goes_on_where_it_cannot_tell(spread: float, heats: int, monkeypatch:
     timed = race(b"", b"", np.zeros((1, 8, 8, 3), np.uint8), Preprocessing((8, 8), None, "none"), "uint8")
     assert len(timed.first_s) == len(timed.second_s) == heats * ROUNDS
     assert timed.outcome == ("faster" if heats == 1 else "unclear")
+
+
+class Session:
+    """One whose inferences take a while each by a clock of their own; three times as long after another session's."""
+
+    now = 0.0
+    ran: ClassVar[list[Session]] = []
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x")]
+
+    def run(self, outputs: None, given: dict[str, np.ndarray]) -> None:
+        Session.now += self.seconds * (1 if self.ran[-1:] == [self] else 3)
+        self.ran.append(self)
+
+
+@pytest.mark.parametrize(("seconds", "runs", "timed"), [(0.001, RUNS, 0.001), (0.02, 1, 0.06)])
+def test_a_race_times_what_finds_its_weights_in_the_caches(
+    seconds: float, runs: int, timed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "open_session", lambda content, threads: Session(seconds))
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: Session.now)
+    monkeypatch.setattr(speed, "SECONDS", 1e9)
+    Session.ran.clear()
+    found = race(b"", b"", np.zeros((1, 8, 8, 3), np.uint8), Preprocessing((8, 8), None, "none"), "uint8")
+    assert len(Session.ran) == 2 * runs * (ROUNDS + WARM_UP)
+    assert found.first_s == pytest.approx([timed] * ROUNDS) and found.second_s == pytest.approx([timed] * ROUNDS)
