@@ -31,9 +31,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgexfer.export.held import drop_unread, node_names, sort_nodes
+from edgexfer.export.plan import SEVEN_BITS
 from edgexfer.export.rounding import balanced
 from edgexfer.fold.onnxfile.shapes import put
-from edgexfer.fold.onnxfile.view import View, attribute, input_of
+from edgexfer.fold.onnxfile.view import View, attribute, input_of, widened
 
 PIXELS = 4
 """How many pixels make a block."""
@@ -42,9 +43,6 @@ WHITE = 255
 STRIDES = (1, 2, 4)
 """Those that divide a block."""
 NORMALISING = ("Add", "Sub", "Mul", "Div")
-SEVEN_BITS = 64
-"""The largest weight in the int8 files whose activations are uint8."""
-
 LARGEST_BIAS = 2**30
 """In steps: that of a channel without weights would leave 32 bits."""
 
@@ -64,14 +62,13 @@ def in_blocks(model: onnx.ModelProto, float32: onnx.ModelProto) -> onnx.ModelPro
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    constants = {t.name: numpy_helper.to_array(t) for t in float32.graph.initializer}
+    constants = {t.name: t for t in float32.graph.initializer}
     source = float32.graph.node[node_names(float32).index(first.label)]
-    weight = constants[source.input[1]].astype(np.float64)
-    bias = constants[source.input[2]].astype(np.float64) if input_of(source, 2) else np.zeros(len(weight))
+    weight = widened(constants[source.input[1]])
+    bias = widened(constants[source.input[2]]) if input_of(source, 2) else np.zeros(len(weight))
     parts = _Parts(first, (source.input[1], input_of(source, 2) or f"{source.input[1]}_bias"))
     parts.build(weight, bias)
-    superfluous = {first.output}
-    put(made.graph.node, [*(n for n in made.graph.node if not superfluous & set(n.output)), *parts.nodes])
+    put(made.graph.node, [*(n for n in made.graph.node if first.output not in n.output), *parts.nodes])
     made.graph.initializer.extend(parts.tensors)
     drop_unread(made)
     sort_nodes(made)
@@ -130,7 +127,7 @@ def _first(view: View) -> _First | None:
     if kind.elem_type != onnx.TensorProto.UINT8 or len(size) != 4 or size[3] != CHANNELS or size[2] % PIXELS:
         return None
     found = _normalised(view, image.name)
-    if found is None or not size[1] or not size[2]:
+    if found is None or not size[1] or not size[2]:  # a size that is left open is 0
         return None
     value, gain, shift = found
     if not gain.all() or not (np.abs(-shift / gain - WHITE / 2) <= WHITE / 2).all():  # no pixel is the mean

@@ -42,6 +42,8 @@ RANKING_IMAGES = 32
 PRUNED = 8
 
 Say = Callable[[str], None]
+Candidate = tuple[float, QuantizationPlan, onnx.ModelProto]
+"""A distance from float32, the plan, and what it makes."""
 
 
 @dataclass
@@ -95,7 +97,7 @@ class Search:
         ranges: Mapping[str, Mapping[str, tuple[float, float]]],
         tried: Sequence[tuple[str, str, bool]],
     ) -> tuple[QuantizationPlan, onnx.ModelProto]:
-        best: tuple[float, QuantizationPlan, onnx.ModelProto] | None = None
+        best: Candidate | None = None
         self.bar.begin("int8 candidates", len(tried) + 1)
         for number, (method, symmetry, per_channel) in enumerate(tried, 1):
             symmetric = symmetry == "symmetric"
@@ -115,10 +117,8 @@ class Search:
         )
         return best[1], best[2]
 
-    def _closer(
-        self, plan: QuantizationPlan, best: tuple[float, QuantizationPlan, onnx.ModelProto] | None
-    ) -> tuple[float, QuantizationPlan, onnx.ModelProto] | None:
-        """A plan with its distance and what it makes, where that is closer to float32 than ``best``; else ``best``."""
+    def _closer(self, plan: QuantizationPlan, best: Candidate | None) -> Candidate | None:
+        """The candidate that a plan is, where it is closer to float32 than ``best``; else ``best``."""
         wrapped = qdq.wrap(self.base, plan)
         apart = self.judge.divergence(self._with(wrapped, ()), CANDIDATE_IMAGES)
         kinds = {"per_channel": plan.per_channel, "symmetric": plan.symmetric, "balanced": plan.balanced}

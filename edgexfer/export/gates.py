@@ -120,11 +120,11 @@ class _Gates:
         if self._read_by(node.output[0], "QuantizeLinear") is None:
             return
         zero, whole, positive = x.quantize.input[2], f"{node.output[0]}_part", f"{node.output[0]}_positive"
-        for name, scale in (("scale", slope), ("positive_scale", 1 - slope)):
-            self._constant(f"{node.name}_{name}", scale * x.step)
-        self._put("Clip", [x.quantize.output[0], zero], f"{positive}_8_bit", f"{node.name}_clip")
-        self._put("DequantizeLinear", [x.quantize.output[0], f"{node.name}_scale", zero], whole, whole)
-        self._put("DequantizeLinear", [f"{positive}_8_bit", f"{node.name}_positive_scale", zero], positive, positive)
+        number, clipped = x.quantize.output[0], f"{positive}_8_bit"
+        self._put("Clip", [number, zero], clipped, f"{node.name}_clip")
+        for source, part, share in ((number, whole, slope), (clipped, positive, 1 - slope)):
+            scale = self._constant(f"{part}_scale", share * x.step)
+            self._put("DequantizeLinear", [source, scale, zero], part, part)
         self._put("Add", [whole, positive], node.output[0], node.name)
         self.superfluous.add(node.output[0])
 
@@ -148,7 +148,8 @@ class _Gates:
         """Adds the gate of ``x`` as ``result``; ``x`` may be rounded anew from -3 to ``high``, where that is told."""
 
         def constant(name: str, value: float, kind: Any = np.float32) -> str:
-            return self._constant(f"{label}_{name}", value, kind)
+            # a file may name a node as its output, and the quantizer has constants of the outputs' names
+            return self._constant(f"{label}_8_bit_{name}", value, kind)
 
         kind = x.zero.dtype
         lowest, highest = int(np.iinfo(kind).min), int(np.iinfo(kind).max)

@@ -14,6 +14,8 @@ from edgexfer.files import FORMAT, read_json, write_json
 
 METHODS = ("minmax", "entropy", "percentile 99.99", "percentile 99.9")
 SYMMETRIES = ("asymmetric", "symmetric")
+SEVEN_BITS = 64
+"""The largest weight, up and down, where activations are uint8."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class QuantizationPlan:
     @property
     def largest_weight(self) -> int:
         """What a weight's 8-bit number may be, up and down."""
-        return 64 if self.reduce_range else 127
+        return SEVEN_BITS if self.reduce_range else 127
 
     @property
     def reduce_range(self) -> bool:

@@ -15,7 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgexfer.export.held import WEIGHTED
-from edgexfer.fold.onnxfile.view import attribute
+from edgexfer.fold.onnxfile.view import attribute, widened
 
 
 def balanced(numbers: np.ndarray) -> np.ndarray:
@@ -52,8 +52,7 @@ def balance(wrapped: onnx.ModelProto, model: onnx.ModelProto, largest: int) -> N
         source = reading and floats.get(reading.input[0].removesuffix("_quantized"))
         if reading is None or source is None or reading.input[0] in done:
             continue
-        weight = numpy_helper.to_array(source).astype(np.float64)
-        step = numpy_helper.to_array(stored[reading.input[1]]).astype(np.float64)
+        weight, step = widened(source), widened(stored[reading.input[1]])
         axis = _output_axis(layer, weight.ndim)
         numbers = np.moveaxis(weight, axis, 0) / step.reshape(-1, *[1] * (weight.ndim - 1))
         found = np.moveaxis(balanced(numbers).clip(-largest, largest), 0, axis)

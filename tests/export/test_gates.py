@@ -10,8 +10,10 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from edgexfer.export import qdq
 from edgexfer.export.gates import in_8_bits
 from edgexfer.export.opsets import hard_swish
+from edgexfer.export.plan import QuantizationPlan
 from edgexfer.export.runtime import open_session
 
 VALUES = np.linspace(-9, 9, 4001, dtype=np.float32).reshape(1, 1, 1, -1)
@@ -182,3 +184,22 @@ def test_another_hard_sigmoid_is_left_as_it_is(place: int, value: float) -> None
     model = excitation(np.uint8)
     next(n for n in model.graph.node if n.op_type == "HardSigmoid").attribute[place].f = value
     assert "HardSigmoid" in kinds(in_8_bits(model))
+
+
+@pytest.mark.parametrize("activation", ["HardSwish", "LeakyRelu"])
+def test_a_node_that_is_named_as_its_output_has_constants_of_its_own(activation: str) -> None:
+    source = helper.make_tensor_value_info("x", 1, ["N", 3, 8, 8])
+    result = helper.make_tensor_value_info("y", 1, ["N", 3, 8, 8])
+    weight = numpy_helper.from_array(np.full((3, 3, 1, 1), 0.1, np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="c"),
+        helper.make_node(activation, ["c"], ["a"], name="a"),
+        helper.make_node("Conv", ["a", "w"], ["y"], name="y"),
+    ]
+    made = helper.make_graph(nodes, "g", [source], [result], [weight])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    plan = QuantizationPlan("d", "x86", "minmax", True, dict.fromkeys(qdq.activations(model), (-3.0, 3.0)))
+    int8 = qdq.quantize(model, plan)
+    onnx.checker.check_model(int8, full_check=True)
+    names = [t.name for t in int8.graph.initializer]
+    assert activation not in kinds(int8) and len(names) == len(set(names))
